@@ -1,0 +1,3 @@
+"""tsd: sliced data-processing jobs on a cluster."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,1 @@
+"""The core of the cluster: nodes, processes, placement, leases."""

@@ -1,0 +1,1 @@
+"""The core of one execution: slices, workers, dispatch, recovery."""

@@ -1,0 +1,492 @@
+"""The messages on the mesh, and what each one means.
+
+Three links, each DEALER to ROUTER: node to master, controller to master, worker to controller. A peer
+is its DEALER identity: a `ProcessId` for controllers and workers, `<node_id>~<start>` for nodes, so
+that a restarted process is a new peer. `docs/architecture.md` tells the conversations.
+
+The rules that all links share:
+
+* The dialer opens with its hello and repeats it until it is welcomed or refused. It says hello again
+  when the listener answers `Again` (which is what a listener answers to any frame of a peer that
+  it does not know, for example after a restart) and when nothing was heard for `LINK_SILENCE_BEATS` beats.
+* A hello says what the dialer holds; a welcome carries all that the dialer needs. Everything in
+  between can be lost, doubled or late: what must arrive is repeated until it is acknowledged
+  (record batches, status reports, results) or is level-triggered (wanted states, reports of what runs).
+* `Refused` is final: the dialer ends.
+"""
+
+import attrs
+
+from tsd.core.records import ExecutionStats, ProcessRole, SliceRow, SlicerPosition, UnfinishedSlice
+
+PROTOCOL = 1
+"""Version of the wire; a hello with another one is refused with the reason."""
+LINK_SILENCE_BEATS = 3
+"""After so many beats without a word from the listener a dialer says hello again."""
+
+
+# --- every link, listener to dialer ------------------------------------------------------------
+
+
+@attrs.frozen(kw_only=True)
+class Again:
+    """Say hello: this side does not know you (it restarted, or you were away)."""
+
+
+@attrs.frozen(kw_only=True)
+class Refused:
+    """You are not wanted (stale generation, wrong protocol, declared lost): end."""
+
+    reason: str
+
+
+@attrs.frozen(kw_only=True)
+class Alive:
+    """Answer to a beat of a node or worker; also the probe of a silent peer's link."""
+
+
+# --- node and master ---------------------------------------------------------------------------
+
+
+@attrs.frozen(kw_only=True)
+class ProcessSpec:
+    """A process that a node is to run.
+
+    Attributes:
+        dial: Address of the listener the process dials: empty for a controller, which dials the
+            master that its node is connected to.
+        number: 0 for the controller, 1.. for workers.
+        env: Extra environment variables of the process.
+    """
+
+    proc_id: str
+    role: ProcessRole
+    ex_id: str
+    job_id: str
+    generation: int
+    number: int
+    dial: str
+    env: dict[str, str] = attrs.field(factory=dict)
+    log_level: str | None = None
+
+
+@attrs.frozen(kw_only=True)
+class ProcessReport:
+    """A process that a node runs now."""
+
+    proc_id: str
+    role: ProcessRole
+    ex_id: str
+    job_id: str
+    pid: int
+
+
+@attrs.frozen(kw_only=True)
+class ProcessExit:
+    """A process that ended.
+
+    Attributes:
+        exit_code: None when a signal ended it.
+        signal: Number of that signal.
+        running: Number (`n` of `Slices`) of the slice that the worker was running when it ended, read
+            from the page that it shares with its node; None when it ran none.
+        detail: What the process said last, at most 2,000 characters; empty when it ended well.
+    """
+
+    proc_id: str
+    ex_id: str
+    exit_code: int | None
+    signal: int | None
+    running: int | None = None
+    detail: str = ""
+
+
+@attrs.frozen(kw_only=True)
+class NodeHello:
+    """Node to master: here I am, and this is what I run."""
+
+    protocol: int
+    version: str
+    python: str
+    node_id: str
+    hostname: str
+    pid: int
+    slots: int
+    runs: tuple[ProcessReport, ...]
+    exits: tuple[ProcessExit, ...]
+
+
+@attrs.frozen(kw_only=True)
+class NodeWelcome:
+    """Master to node: known. A `NodeWanted` follows at once."""
+
+    version: str
+    beat_interval_s: float
+
+
+@attrs.frozen(kw_only=True)
+class NodeWanted:
+    """Master to node: all that you are to run.
+
+    A process that runs and stands in neither list is killed at once. One in `endings` is told to
+    drain (SIGTERM) and killed after so many seconds.
+    """
+
+    revision: int
+    processes: tuple[ProcessSpec, ...]
+    endings: dict[str, float]
+    """ProcessId to grace in seconds."""
+    exits_seen: tuple[str, ...] = ()
+    """Exits that the master has taken in; the node forgets them."""
+
+
+@attrs.frozen(kw_only=True)
+class NodeBeat:
+    """Node to master: every beat, and at once when a process started or ended."""
+
+    revision: int
+    """Of the last `NodeWanted` taken in; the master sends it again when it is behind."""
+    runs: tuple[ProcessReport, ...]
+    exits: tuple[ProcessExit, ...]
+    """Exits not yet seen by the master."""
+    draining: bool = False
+    """The node was told to stop: place nothing on it, and end what it runs."""
+
+
+# --- controller and master ---------------------------------------------------------------------
+
+
+@attrs.frozen(kw_only=True)
+class ControllerHello:
+    """Controller to master: I am this generation of this execution's controller, listening there."""
+
+    protocol: int
+    ex_id: str
+    generation: int
+    address: str
+    """Where workers dial, for example `tcp://10.0.0.5:45680`."""
+
+
+@attrs.frozen(kw_only=True)
+class Wanted:
+    """Master to controller: what is wanted of the execution now (level-triggered).
+
+    Attributes:
+        revision: Grows with each change.
+        paused: Hand out nothing.
+        stop: None to go on, `drain` to end after the running slices, `now` to end at once.
+        stop_within_s: Time left to drain, seconds.
+        workers: How many worker processes the master wants to have running.
+        exits: Worker processes that ended and that this controller has not acknowledged.
+        log_level: Level for the job's processes, None for the default.
+    """
+
+    revision: int
+    paused: bool = False
+    stop: str | None = None
+    stop_within_s: float = 0.0
+    workers: int = 0
+    exits: tuple[ProcessExit, ...] = ()
+    log_level: str | None = None
+
+
+@attrs.frozen(kw_only=True)
+class ControllerWelcome:
+    """Master to controller: you hold the lease.
+
+    Attributes:
+        lease_s: The lease runs so long from the moment the answered beat or hello was sent.
+        execution: The execution document as JSON text.
+        resume: An earlier generation of this execution may have recorded slices.
+        sources: This execution and the chain of those it recovers, newest first.
+        mode: A `RecoveryMode` word when `sources` has more than one entry and recovery is not done
+            yet; empty otherwise.
+        wanted: The wanted state.
+    """
+
+    lease_s: float
+    beat_interval_s: float
+    execution: str
+    resume: bool
+    sources: tuple[str, ...]
+    mode: str
+    wanted: Wanted
+
+
+@attrs.frozen(kw_only=True)
+class RecoveryAsk:
+    """Controller to master: a page of slices to run again. Repeated until answered.
+
+    Attributes:
+        ask_id: Number of the question; the answer carries it.
+        after: The key of the last slice of the page before, as (source, slicer_id, slicer_order);
+            None for the first page, whose answer also carries positions and counts.
+        limit: At most so many slices.
+    """
+
+    ask_id: int
+    generation: int
+    mode: str
+    """A `RecoveryMode` word for the earlier executions; empty: only own unfinished slices."""
+    after: tuple[int, int, int] | None
+    limit: int
+
+
+@attrs.frozen(kw_only=True)
+class RecoveryPage:
+    """Master to controller: slices to run again, in key order (own execution first).
+
+    Attributes:
+        positions: First page only: where each slicer stood (own records first, else the nearest
+            ancestor that has records of that slicer).
+        counts: First page only: how many own records are in each `SliceState` (4 numbers).
+    """
+
+    ask_id: int
+    slices: tuple[UnfinishedSlice, ...]
+    is_last: bool
+    positions: tuple[SlicerPosition, ...] = ()
+    counts: tuple[int, int, int, int] = (0, 0, 0, 0)
+
+
+@attrs.frozen(kw_only=True)
+class RecordBatch:
+    """Controller to master: slice records to store in one transaction. Repeated until answered."""
+
+    ex_id: str
+    generation: int
+    seq: int
+    """1, 2, ...; the master takes them in order and a repeated one is stored again, which is harmless."""
+    sources: tuple[str, ...]
+    rows: list[SliceRow]
+
+
+@attrs.frozen(kw_only=True)
+class RecordsSaved:
+    """Master to controller: all batches up to `seq` are durable."""
+
+    seq: int
+
+
+@attrs.frozen(kw_only=True)
+class StatusReport:
+    """Controller to master: something that changes the status. Repeated until answered.
+
+    Attributes:
+        seq: 1, 2, ... per controller.
+        event: A `LifecycleEvent` word.
+        reason: Becomes `_failureReason` when not empty.
+    """
+
+    ex_id: str
+    generation: int
+    seq: int
+    event: str
+    reason: str
+    stats: ExecutionStats
+
+
+@attrs.frozen(kw_only=True)
+class StatusIs:
+    """Master to controller: report `seq` was taken in; the status is now this."""
+
+    seq: int
+    status: str
+
+
+@attrs.frozen(kw_only=True)
+class ControllerBeat:
+    """Controller to master: every beat, and sooner when its lists change.
+
+    Attributes:
+        sent_at: The controller's own clock; the answer carries it back.
+        revision: Of the last `Wanted` taken in.
+        workers: Connected workers.
+        lost_workers: Workers given up by the controller; repeated until the master ends them.
+        exits_seen: Exits of `Wanted.exits` taken in.
+    """
+
+    ex_id: str
+    generation: int
+    sent_at: float
+    revision: int
+    workers: tuple[str, ...]
+    lost_workers: tuple[str, ...]
+    exits_seen: tuple[str, ...]
+    stats: ExecutionStats
+
+
+@attrs.frozen(kw_only=True)
+class LeaseGranted:
+    """Master to controller: answer to a beat; the lease runs `lease_s` from `sent_at`."""
+
+    sent_at: float
+
+
+# --- worker and controller ---------------------------------------------------------------------
+
+
+@attrs.frozen(kw_only=True)
+class WorkerHello:
+    """Worker to controller: here I am, holding these slices. Results not yet seen follow the welcome."""
+
+    protocol: int
+    ex_id: str
+    generation: int
+    number: int
+    pid: int
+    holds: list[int]
+    """Numbers of slices held, begun or not, whose result was not yet seen by the controller."""
+
+
+@attrs.frozen(kw_only=True)
+class WorkerWelcome:
+    """Controller to worker: known. Slices you hold that are not in `keep` are no longer yours: drop them."""
+
+    execution: str
+    beat_interval_s: float
+    keep: list[int]
+    log_level: str | None = None
+
+
+SliceItem = tuple[int, int, int, str, str | None, str | None]
+"""A slice on its way to a worker: (n, slicer_id, slicer_order, request, ex_id, slice_id).
+
+`n` is the controller's number for the slice, the only name it has on this link. `request` is JSON
+text. `ex_id` is None for slices of the execution itself; `slice_id` is None when derived.
+"""
+
+
+@attrs.frozen(kw_only=True)
+class Slices:
+    """Controller to worker: run these, in this order."""
+
+    items: list[SliceItem]
+
+
+FullResult = tuple[int, int, int, str | None, bytes | None]
+"""(n, state, retry_count, error, analytics): a result that has more to say than `done`."""
+
+
+@attrs.frozen(kw_only=True)
+class Results:
+    """Worker to controller: what became of slices. Repeated until seen.
+
+    Attributes:
+        seq: 1, 2, ... per worker process.
+        done: Numbers of slices completed at the first attempt, without analytics.
+        full: All others that ended.
+        returned: Numbers of slices given back without having been begun.
+        busy_us: Microseconds of work that the results of this message took.
+    """
+
+    seq: int
+    done: list[int]
+    full: list[FullResult]
+    returned: list[int]
+    busy_us: int
+
+
+@attrs.frozen(kw_only=True)
+class ResultsSeen:
+    """Controller to worker: all results up to `seq` are taken in."""
+
+    seq: int
+
+
+@attrs.frozen(kw_only=True)
+class GiveBack:
+    """Controller to worker: return up to `count` slices that were not begun, newest first; -1 for all."""
+
+    count: int
+
+
+@attrs.frozen(kw_only=True)
+class WorkerBeat:
+    """Worker to controller: every beat.
+
+    Attributes:
+        running: Number of the slice in work.
+        running_for_s: For how long.
+        held: How many more are held.
+    """
+
+    running: int | None
+    running_for_s: float
+    held: int
+
+
+@attrs.frozen(kw_only=True)
+class WorkerSettings:
+    """Controller to worker: change the log level."""
+
+    log_level: str | None
+
+
+@attrs.frozen(kw_only=True)
+class StopWorker:
+    """Controller to worker: end. With `drain` the running slice ends first, else it is dropped."""
+
+    drain: bool
+
+
+@attrs.frozen(kw_only=True)
+class WorkerBye:
+    """Worker to controller: I end now; all my results were sent. What I hold is yours again."""
+
+    reason: str
+    failed: bool = False
+    """The worker could not start (bad operation, failing initialize): the execution can not go on."""
+
+
+ToNode = Again | Refused | Alive | NodeWelcome | NodeWanted
+FromNode = NodeHello | NodeBeat
+ToController = (
+    Again
+    | Refused
+    | Alive
+    | ControllerWelcome
+    | Wanted
+    | RecoveryPage
+    | RecordsSaved
+    | StatusIs
+    | LeaseGranted
+)
+FromController = ControllerHello | ControllerBeat | RecoveryAsk | RecordBatch | StatusReport
+ToWorker = (
+    Again | Refused | Alive | WorkerWelcome | Slices | ResultsSeen | GiveBack | WorkerSettings | StopWorker
+)
+FromWorker = WorkerHello | WorkerBeat | Results | WorkerBye
+Message = ToNode | FromNode | ToController | FromController | ToWorker | FromWorker
+
+KINDS: dict[str, type] = {
+    "again": Again,
+    "refused": Refused,
+    "alive": Alive,
+    "node-hello": NodeHello,
+    "node-welcome": NodeWelcome,
+    "node-wanted": NodeWanted,
+    "node-beat": NodeBeat,
+    "ctl-hello": ControllerHello,
+    "ctl-welcome": ControllerWelcome,
+    "wanted": Wanted,
+    "recovery-ask": RecoveryAsk,
+    "recovery-page": RecoveryPage,
+    "records": RecordBatch,
+    "saved": RecordsSaved,
+    "status": StatusReport,
+    "status-is": StatusIs,
+    "ctl-beat": ControllerBeat,
+    "lease": LeaseGranted,
+    "hello": WorkerHello,
+    "welcome": WorkerWelcome,
+    "slices": Slices,
+    "results": Results,
+    "seen": ResultsSeen,
+    "give-back": GiveBack,
+    "beat": WorkerBeat,
+    "settings": WorkerSettings,
+    "stop": StopWorker,
+    "bye": WorkerBye,
+}
+"""The kind frame of each message class."""

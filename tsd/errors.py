@@ -1,0 +1,131 @@
+"""The errors of tsd.
+
+```
+TsdError
+├─ ConfigError            faults of a cluster file, each with its path; exit code 78
+├─ JobInvalid             faults of a job, each with its path; HTTP 400
+├─ WireError
+│   ├─ LocalWireError     we built something wrong: a bug here
+│   └─ RemoteWireError    the peer did; never ends a daemon
+├─ StateError
+│   ├─ IllegalTransition  the status does not allow this event; HTTP 422
+│   ├─ NotFound           no such job or execution; HTTP 404
+│   ├─ NotActive          the execution has ended or was never there; HTTP 404
+│   ├─ Conflict           something else is already running; HTTP 409
+│   ├─ Gone               the job was deleted; HTTP 410
+│   ├─ Unavailable        the controller is not connected (yet); HTTP 500
+│   └─ InvalidRequest     a parameter is wrong; HTTP 400
+├─ StoreError             the store refused or failed; HTTP 503
+│   ├─ StoreCorrupt       what is stored can not be read
+│   ├─ StoreLocked        another master holds this store
+│   └─ SchemaTooNew       the store was written by a newer tsd
+├─ AssetError             a bundle is missing or does not load
+└─ OperationError         user code failed; fails a slice, not a worker
+    ├─ NonRetryable       no retry can help: one attempt only
+    └─ Fatal              the worker can not go on either
+```
+"""
+
+from collections.abc import Sequence
+
+
+class TsdError(Exception):
+    """Base of all errors that tsd raises on purpose."""
+
+
+class FaultsError(TsdError):
+    """Several faults of one document, reported together.
+
+    Attributes:
+        faults: (path, message) pairs in document order; path is like `operations[1].size`.
+    """
+
+    def __init__(self, title: str, faults: Sequence[tuple[str, str]]) -> None:
+        self.title = title
+        self.faults = tuple(faults)
+        lines = [f"{path}: {message}" if path else message for path, message in self.faults]
+        super().__init__("\n".join([title, *lines]) if len(lines) != 1 else f"{title}: {lines[0]}")
+
+
+class ConfigError(FaultsError):
+    """The cluster file or a setting is wrong; the caller shows it and exits with 78."""
+
+
+class JobInvalid(FaultsError):
+    """The job is wrong; nothing was stored."""
+
+
+class WireError(TsdError):
+    """A frame could not be built or read."""
+
+
+class LocalWireError(WireError):
+    """We tried to send something that is no message: a bug here."""
+
+
+class RemoteWireError(WireError):
+    """A peer sent something that is no message; count it and go on."""
+
+
+class StateError(TsdError):
+    """A request does not fit the state of what it names; nothing was changed."""
+
+
+class IllegalTransition(StateError):
+    """The status table has no entry for this event."""
+
+
+class NotFound(StateError):
+    """No job or execution has this id."""
+
+
+class NotActive(StateError):
+    """The execution has ended or does not exist, so nothing can be told to it."""
+
+
+class Conflict(StateError):
+    """Another execution or process stands in the way."""
+
+
+class Gone(StateError):
+    """The job was deleted."""
+
+
+class Unavailable(StateError):
+    """The execution's controller is not connected (yet)."""
+
+
+class InvalidRequest(StateError):
+    """A parameter of the request is missing or wrong."""
+
+
+class StoreError(TsdError):
+    """The store refused or failed; nothing of the request was stored."""
+
+
+class StoreCorrupt(StoreError):
+    """The store holds something that can not be read."""
+
+
+class StoreLocked(StoreError):
+    """Another master process holds this store."""
+
+
+class SchemaTooNew(StoreError):
+    """The store was written by a newer tsd; upgrade tsd or restore a backup."""
+
+
+class AssetError(TsdError):
+    """A bundle is missing, damaged or does not load."""
+
+
+class OperationError(TsdError):
+    """User code failed; the slice fails, the worker goes on."""
+
+
+class NonRetryable(OperationError):
+    """Raise it from an operation when no retry can help: the slice fails at once."""
+
+
+class Fatal(OperationError):
+    """Raise it from an operation when the worker itself can not go on."""

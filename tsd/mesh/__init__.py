@@ -1,0 +1,1 @@
+"""Messages between processes: ZeroMQ on trio, and its in-memory twin."""

@@ -1,0 +1,1 @@
+"""The node daemon: starts, watches and ends the processes of one host."""

@@ -1,0 +1,1 @@
+"""The operation API: what people who write operations import."""

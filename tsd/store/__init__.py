@@ -1,0 +1,1 @@
+"""The durable store: jobs, executions, slice records."""

@@ -14,7 +14,9 @@ TsdError
 │   ├─ Conflict           something else is already running; HTTP 409
 │   ├─ Gone               the job was deleted; HTTP 410
 │   ├─ Unavailable        the controller is not connected (yet); HTTP 500
-│   └─ InvalidRequest     a parameter is wrong; HTTP 400
+│   ├─ NotReady           the master starts or ends, try again; HTTP 503
+│   ├─ InvalidRequest     a parameter is wrong; HTTP 400
+│   └─ Unprocessable      the document says what it may not say here; HTTP 422
 ├─ StoreError             the store refused or failed; HTTP 503
 │   ├─ StoreCorrupt       what is stored can not be read
 │   ├─ StoreLocked        another master holds this store
@@ -95,8 +97,16 @@ class Unavailable(StateError):
     """The execution's controller is not connected (yet)."""
 
 
+class NotReady(StateError):
+    """The master has not started yet, or is ending; the same request works again soon."""
+
+
 class InvalidRequest(StateError):
     """A parameter of the request is missing or wrong."""
+
+
+class Unprocessable(StateError):
+    """The document says something that it may not say in this request."""
 
 
 class StoreError(TsdError):

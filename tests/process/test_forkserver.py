@@ -1,0 +1,246 @@
+"""The fork server and the node's end of it, with real processes."""
+
+import os
+import signal
+import subprocess
+import sys
+from contextlib import asynccontextmanager
+
+import pytest
+import trio
+
+from tests.support.waiting import is_alive, wait_for
+from tsd.core.messages import ProcessSpec
+from tsd.core.records import ProcessRole
+from tsd.node.fork_messages import Exited, NotStarted, Setup, Started
+from tsd.node.processes import SERVER_LOST, NodeProcesses
+from tsd.settings import Settings
+
+
+def child(act: str, number: int = 1, **env: str) -> ProcessSpec:
+    role = ProcessRole.WORKER if number else ProcessRole.CONTROLLER
+    return ProcessSpec(
+        proc_id=f"ex/1/w{number}.1",
+        role=role,
+        ex_id="ex",
+        job_id="job",
+        generation=1,
+        number=number,
+        dial="",
+        env={"ACT": act, **env},
+    )
+
+
+def setup(**changes) -> Setup:
+    entry = "tests.support.children:act"
+    values = {
+        "settings": Settings(),
+        "entries": {"worker": entry, "controller": entry},
+        "preload": ("trio",),
+        "title": "tsd: fork server test",
+    }
+    return Setup(**(values | changes))
+
+
+@asynccontextmanager
+async def running_processes(**changes):
+    processes = NodeProcesses(setup(**changes))
+    with trio.fail_after(60):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(processes.run)
+            yield processes
+            nursery.cancel_scope.cancel()
+
+
+async def run_to_end(processes: NodeProcesses, spec: ProcessSpec) -> Exited:
+    processes.spawn(spec)
+    started = await processes.events.receive()
+    assert isinstance(started, Started)
+    exited = await processes.events.receive()
+    assert isinstance(exited, Exited)
+    assert exited.pid == started.pid
+    return exited
+
+
+async def test_an_exit_code_is_reported_without_words():
+    async with running_processes() as processes:
+        exited = await run_to_end(processes, child("exit 7"))
+
+    assert (7, None, None, "") == (exited.exit_code, exited.signal, exited.running, exited.detail)
+
+
+async def test_a_crash_reports_its_traceback():
+    async with running_processes() as processes:
+        exited = await run_to_end(processes, child("raise the-reason"))
+
+    assert 70 == exited.exit_code
+    assert exited.detail.startswith("Traceback")
+    assert exited.detail.endswith("RuntimeError: the-reason")
+
+
+async def test_long_last_words_keep_their_start_and_their_end():
+    async with running_processes() as processes:
+        exited = await run_to_end(processes, child("raise " + "é" * 20_000 + "-end"))
+
+    assert len(exited.detail) <= 2_000
+    assert exited.detail.startswith("Traceback")
+    assert exited.detail.endswith("é-end")
+
+
+async def test_a_killed_process_reports_the_slice_it_was_running():
+    """B1: a worker that dies says which slice it was in, without having said a word."""
+    async with running_processes() as processes:
+        exited = await run_to_end(processes, child("die-in-slice 41"))
+
+    assert (None, signal.SIGKILL, 41) == (exited.exit_code, exited.signal, exited.running)
+
+
+async def test_a_segmentation_fault_reports_where_python_was():
+    async with running_processes() as processes:
+        exited = await run_to_end(processes, child("segfault"))
+
+    assert signal.SIGSEGV == exited.signal
+    assert "Segmentation fault" in exited.detail
+    assert "children.py" in exited.detail
+
+
+async def test_a_child_has_a_clean_environment_of_its_own(tmp_path):
+    told = tmp_path / "told"
+    async with running_processes() as processes:
+        processes.spawn(child("sleep", 2))
+        await processes.events.receive()
+        await run_to_end(processes, child(f"tell {told}", COLOUR="blue"))
+    colour, title, leads_group, stdin, term_is_default, blocked, data_dir, descriptors = (
+        told.read_text().split("\n")
+    )
+
+    assert "blue" == colour
+    assert "tsd: worker ex/1" == title
+    assert "True" == leads_group
+    assert "/dev/null" == stdin
+    assert "True" == term_is_default
+    assert "[]" == blocked
+    assert str(Settings().tsd.data_dir) == data_dir
+    # 0-2, its own black box and its mapping, the folder listing; none of its brother or the server.
+    assert int(descriptors) <= 6
+
+
+async def test_a_signal_sent_right_after_the_start_is_not_lost():
+    async with running_processes() as processes:
+        for number in range(1, 30):
+            spec = child("sleep", number)
+            processes.spawn(spec)
+            processes.signal(spec.proc_id, signal.SIGTERM)
+        ends = [event async for event in first_of(processes.events, 58) if isinstance(event, Exited)]
+
+    assert {signal.SIGTERM} == {exited.signal for exited in ends}
+
+
+async def first_of(channel, count):
+    for _ in range(count):
+        yield await channel.receive()
+
+
+async def test_what_a_process_started_dies_with_it(tmp_path):
+    file = tmp_path / "pids"
+    async with running_processes() as processes:
+        processes.spawn(child(f"start-child {file}"))
+        await wait_for(file.exists, "the child started one of its own")
+        pid, grandchild = map(int, file.read_text().split())
+        os.kill(pid, signal.SIGKILL)
+        await processes.events.receive()
+        await processes.events.receive()
+
+        await wait_for(lambda: not is_alive(grandchild), "the grandchild died")
+
+
+async def test_a_signal_for_an_ended_process_does_nothing():
+    async with running_processes() as processes:
+        await run_to_end(processes, child("exit 0"))
+        processes.signal("ex/1/w1.1", signal.SIGKILL)
+
+        assert 0 == (await run_to_end(processes, child("exit 0"))).exit_code
+
+
+async def test_when_the_server_dies_its_children_are_reported_and_another_starts(tmp_path):
+    file = tmp_path / "pids"
+    async with running_processes() as processes:
+        processes.spawn(child(f"start-child {file}"))
+        started = await processes.events.receive()
+        await wait_for(file.exists, "the child started one of its own")
+        _, grandchild = map(int, file.read_text().split())
+        os.kill(processes.server_pid, signal.SIGKILL)
+        lost = await processes.events.receive()
+
+        assert (started.pid, SERVER_LOST) == (lost.pid, lost.detail)
+        await wait_for(lambda: not is_alive(started.pid), "the child died with its server")
+        await wait_for(lambda: not is_alive(grandchild), "the grandchild died")
+        assert 3 == (await run_to_end(processes, child("exit 3"))).exit_code
+
+
+async def test_a_process_that_can_not_be_described_is_not_started():
+    async with running_processes() as processes:
+        processes.spawn(child("exit 0", HUGE="x" * 8_000_000))
+        answer = await processes.events.receive()
+
+        assert isinstance(answer, NotStarted)
+        assert 0 == (await run_to_end(processes, child("exit 0", 2))).exit_code
+
+
+async def test_ending_the_node_side_ends_all_processes():
+    async with running_processes() as processes:
+        processes.spawn(child("sleep"))
+        started = await processes.events.receive()
+        server_pid = processes.server_pid
+
+    assert not is_alive(server_pid)
+    assert not is_alive(started.pid)
+
+
+NODE = """
+import sys, trio
+from tests.process.test_forkserver import child, setup
+from tsd.node.processes import NodeProcesses
+
+async def main():
+    processes = NodeProcesses(setup())
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(processes.run)
+        processes.spawn(child("start-child " + sys.argv[1]))
+        await trio.sleep(600)
+
+trio.run(main)
+"""
+
+
+async def test_when_the_node_is_killed_nothing_is_left(tmp_path):
+    """No orphan: not the server, not a child, not what a child started."""
+    file = tmp_path / "pids"
+    with subprocess.Popen([sys.executable, "-c", NODE, str(file)], cwd=os.getcwd()) as node:
+        try:
+            await wait_for(file.exists, "the child started one of its own")
+            pid, grandchild = map(int, file.read_text().split())
+            server = int(subprocess.check_output(["ps", "-o", "ppid=", str(pid)]))
+        finally:
+            node.kill()
+
+    for left in (pid, grandchild, server):
+        await wait_for(lambda left=left: not is_alive(left), f"{left} died")
+
+
+@pytest.mark.slow
+async def test_starting_is_a_matter_of_milliseconds():
+    """A hundred starts share what the server has imported: their own memory stays small."""
+    async with running_processes(preload=("trio", "zmq", "msgspec")) as processes:
+        for number in range(1, 101):
+            processes.spawn(child("sleep", number))
+        pids = [(await processes.events.receive()).pid for _ in range(100)]
+        await wait_for(lambda: all(is_alive(pid) for pid in pids), "all run")
+        shared = [_private_kb(pid) for pid in pids]
+
+    assert max(shared) < 10_000
+
+
+def _private_kb(pid: int) -> int:
+    with open(f"/proc/{pid}/smaps_rollup") as rollup:
+        return sum(int(line.split()[1]) for line in rollup if line.startswith("Private_"))

@@ -1,0 +1,93 @@
+"""The life of a forked process around its entry point: what it undoes first and what it leaves last."""
+
+import ctypes
+import gc
+import importlib
+import logging
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable
+from typing import NoReturn
+
+from setproctitle import setproctitle
+
+from tsd.core.messages import ProcessSpec
+from tsd.observe.blackbox import BlackBox
+from tsd.settings import Settings
+
+Entry = Callable[[ProcessSpec, Settings, BlackBox], int]
+"""What a child runs; it returns the exit code."""
+
+CRASHED = 70
+"""Exit code of a child whose entry point raised (EX_SOFTWARE of sysexits)."""
+
+_PR_SET_PDEATHSIG = 1
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def die_with_parent(parent_pid: int) -> None:
+    """Have the kernel kill this process when its parent dies, also when that has happened already."""
+    if _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) != 0:
+        error = ctypes.get_errno()
+        raise OSError(error, os.strerror(error))
+    if os.getppid() != parent_pid:
+        os._exit(CRASHED)
+
+
+def title_of(spec: ProcessSpec) -> str:
+    """What `ps` shows: `tsd: controller EX` or `tsd: worker EX/1`."""
+    number = f"/{spec.number}" if spec.number else ""
+    return f"tsd: {spec.role} {spec.ex_id}{number}"
+
+
+def live(spec: ProcessSpec, settings: Settings, entry: str, box: BlackBox, *, parent_pid: int) -> NoReturn:
+    """Become the process of `spec`; ends the process.
+
+    A crash leaves its traceback in the black box and on stderr. The random module reseeds itself after
+    a fork, and nothing else with a state worth a new seed is imported before it.
+    """
+    code = CRASHED
+    try:
+        os.setsid()
+        die_with_parent(parent_pid)
+        _reset_signals()
+        setproctitle(title_of(spec))
+        os.environ.update(spec.env)
+        box.catch_faults()
+        gc.enable()
+        code = _load(entry)(spec, settings, box)
+    except SystemExit as stop:
+        code = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
+    except BaseException:  # noqa: BLE001  the last frame of the process: nobody above could take it
+        words = traceback.format_exc()
+        box.say(words)
+        sys.stderr.write(words)
+    finally:
+        leave(code)
+
+
+def leave(code: int) -> NoReturn:
+    """End the process now, whatever its threads do; what was printed and logged gets out first."""
+    try:
+        logging.shutdown()
+        sys.stdout.flush()
+        sys.stderr.flush()
+    finally:
+        os._exit(code)
+
+
+def _reset_signals() -> None:
+    signal.set_wakeup_fd(-1)
+    for number in (signal.SIGCHLD, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    # The server blocks them, so one that came since the fork is delivered now and not lost.
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])
+
+
+def _load(entry: str) -> Entry:
+    module, _, function = entry.partition(":")
+    loaded: Entry = getattr(importlib.import_module(module), function)
+    return loaded

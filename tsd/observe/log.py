@@ -1,0 +1,222 @@
+"""Structured logs: one event, some facts; JSON lines for machines, coloured lines on a terminal.
+
+Take `structlog.get_logger()` in a module and log `thing.happened` with facts as keys; bind ids once per
+task with `structlog.contextvars.bind_contextvars`. A JSON line has the keys of Teraslice's logs (`name`,
+`hostname`, `pid`, `level` as a number, `msg`, `time`, `v`), so that what reads those reads these.
+"""
+
+import contextlib
+import json
+import logging
+import os
+import re
+import socket
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import IO, Any
+
+import attrs
+import structlog
+from structlog.tracebacks import ExceptionDictTransformer
+from structlog.typing import EventDict, WrappedLogger
+
+from tsd.setting_sections import TerafoundationSettings
+
+LEVELS = {"trace": 10, "debug": 10, "info": 20, "warn": 30, "error": 40, "fatal": 50}
+"""Our level words as numbers of `logging`; there is nothing below debug."""
+_BUNYAN = {"debug": 20, "info": 30, "warning": 40, "error": 50, "critical": 60}
+_SYSLOG = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}
+
+_SECRET = re.compile(
+    r"token|passw|secret|authorization|credential|api_?key|private_?key|access_?key|cookie", re.IGNORECASE
+)
+REDACTED = "***"
+LOG_FILE = "tsd.log"
+
+
+@attrs.frozen(kw_only=True)
+class _Sink:
+    """A place that lines go to.
+
+    Attributes:
+        level: Lowest number of `logging` that is written.
+        render: Event to line, without the newline.
+        stream: Where the lines go.
+        is_owned: The stream was opened here and is closed when the logs are set up again.
+    """
+
+    level: int
+    render: Callable[[EventDict], str]
+    stream: IO[str]
+    is_owned: bool = False
+
+
+class _Sinks:
+    """The logger that structlog wraps: every sink gets the events of its level.
+
+    A line that can not be written (terminal gone, disk full) is dropped: logs never end a daemon.
+    """
+
+    def __init__(self, sinks: tuple[_Sink, ...]) -> None:
+        self._sinks = sinks
+        self.lowest = min((sink.level for sink in sinks), default=logging.CRITICAL)
+
+    def at_level(self, level: int) -> "_Sinks":
+        """The same places, all with this lowest level."""
+        return _Sinks(tuple(attrs.evolve(sink, level=level) for sink in self._sinks))
+
+    def log(self, **event: Any) -> None:
+        number = logging.getLevelNamesMapping()[event["level"].upper()]
+        for sink in self._sinks:
+            if number >= sink.level:
+                with contextlib.suppress(OSError, ValueError):
+                    sink.stream.write(sink.render(dict(event)) + "\n")
+                    sink.stream.flush()
+
+    def close(self) -> None:
+        """Close what was opened here; later lines of bound loggers are dropped."""
+        for sink in self._sinks:
+            if sink.is_owned:
+                sink.stream.close()
+
+    debug = info = warning = error = critical = log
+
+
+class _LibraryHandler(logging.Handler):
+    """Passes on what libraries log through the standard library."""
+
+    # typing.override comes with Python 3.12.
+    def emit(self, record: logging.LogRecord) -> None:  # type: ignore[explicit-override]
+        structlog.get_logger().log(
+            max(10, record.levelno // 10 * 10),
+            "library.logged",
+            library=record.name,
+            message=record.getMessage(),
+            exc_info=record.exc_info,
+        )
+
+
+def configure(
+    settings: TerafoundationSettings, *, role: str, stream: IO[str] | None = None, console: bool | None = None
+) -> None:
+    """Set up the logs of this process; calling it again replaces what was set up.
+
+    Args:
+        settings: Levels and places.
+        role: `master`, `node`, `controller`, `worker` or `cli`; stands in every line.
+        stream: Where console lines go, stderr by default.
+        console: Whether they are for people; by default when the stream is a terminal.
+    """
+    stream = sys.stderr if stream is None else stream
+    for_people = stream.isatty() if console is None else console
+    sinks = []
+    if "console" in settings.logging:
+        render = _people(stream.isatty()) if for_people else _machine(role, prefixed=_is_journal(stream))
+        sinks.append(_Sink(level=LEVELS[settings.log_level.console], render=render, stream=stream))
+    if "file" in settings.logging:
+        file = Path(settings.log_path or ".") / LOG_FILE
+        sinks.append(
+            _Sink(
+                level=LEVELS[settings.log_level.file],
+                render=_machine(role, prefixed=False),
+                # One write a line in append mode, so the processes of a host can share the file.
+                stream=file.open("a", encoding="utf-8", buffering=1),
+                is_owned=True,
+            )
+        )
+    former = _current()
+    _apply(_Sinks(tuple(sinks)))
+    if former is not None:
+        former.close()
+    logging.captureWarnings(capture=True)
+    logging.basicConfig(handlers=[_LibraryHandler()], level=logging.WARNING, force=True)
+
+
+def set_level(level: str | None) -> None:
+    """Change the lowest level of this process while it runs; None leaves what the settings say."""
+    current = _current()
+    if level is not None and current is not None:
+        _apply(current.at_level(LEVELS[level]))
+
+
+def redact(value: Any, key: str = "") -> Any:
+    """A copy of a JSON-like value in which what looks like a secret by its name is hidden."""
+    if key and _SECRET.search(key) and value not in (None, "", False):
+        return REDACTED
+    if isinstance(value, Mapping):
+        return {name: redact(item, str(name)) for name, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [redact(item) for item in value]
+    return value
+
+
+def _current() -> _Sinks | None:
+    """What `configure` set up, if it did."""
+    logger = structlog.get_config()["logger_factory"]()
+    return logger if isinstance(logger, _Sinks) else None
+
+
+def _apply(logger: _Sinks) -> None:
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            _redact_event,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logger.lowest),
+        logger_factory=lambda *_: logger,
+        # Module-level loggers must follow `set_level`.
+        cache_logger_on_first_use=False,
+    )
+
+
+def _redact_event(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    return {key: redact(value, key) for key, value in event.items()}
+
+
+def _people(colors: bool) -> Callable[[EventDict], str]:
+    renderer = structlog.dev.ConsoleRenderer(colors=colors, exception_formatter=structlog.dev.plain_traceback)
+
+    def render(event: EventDict) -> str:
+        event["timestamp"] = event["timestamp"][11:23]
+        return str(renderer(None, event["level"], event))
+
+    return render
+
+
+def _machine(role: str, *, prefixed: bool) -> Callable[[EventDict], str]:
+    """JSON lines; with `prefixed` each begins with its priority, which journald takes off again."""
+    # Locals would put records and credentials of users into the logs.
+    tracebacks = structlog.processors.ExceptionRenderer(ExceptionDictTransformer(show_locals=False))
+    hostname = socket.gethostname()
+
+    def render(event: EventDict) -> str:
+        event = tracebacks(None, "", event)
+        level = event.pop("level")
+        line = {
+            "name": "tsd",
+            "role": role,
+            "hostname": hostname,
+            "pid": os.getpid(),
+            "level": _BUNYAN[level],
+            "time": event.pop("timestamp"),
+            "msg": event.pop("event"),
+            **event,
+            "v": 0,
+        }
+        text = json.dumps(line, default=str, ensure_ascii=False)
+        return f"<{_SYSLOG[level]}>{text}" if prefixed else text
+
+    return render
+
+
+def _is_journal(stream: IO[str]) -> bool:
+    """Whether the stream is the one that systemd connected to its journal."""
+    named = os.environ.get("JOURNAL_STREAM", "")
+    try:
+        status = os.fstat(stream.fileno())
+    except (OSError, ValueError):
+        return False
+    return named == f"{status.st_dev}:{status.st_ino}"

@@ -1,0 +1,97 @@
+"""Messages to frames and back.
+
+A message is two frames, `[kind][body]`: `kind` is a short ASCII name that picks the class, `body` is the
+MessagePack of the attrs object. msgspec checks types and runs attrs validators while it decodes. It
+can not forbid unknown keys of attrs classes: they are ignored, so a newer peer may add a field.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NoReturn
+
+import msgspec
+
+from tsd.errors import LocalWireError, RemoteWireError
+
+KIND_LENGTH_MAX = 32
+BODY_BYTES_MAX = 16 * 1024 * 1024
+
+_UNREADABLE = (msgspec.MsgspecError, ValueError, TypeError, RecursionError, OverflowError)
+"""What msgspec and attrs validators raise for bytes that are not the wanted object."""
+
+
+class Codec:
+    """Encodes and decodes the messages of one registry; holds no other state.
+
+    Attributes:
+        body_bytes_max: Largest body either way, in bytes.
+    """
+
+    def __init__(self, kinds: Mapping[str, type], *, body_bytes_max: int = BODY_BYTES_MAX) -> None:
+        """Build one decoder a class.
+
+        Args:
+            kinds: Class of each kind; no class twice.
+            body_bytes_max: Largest body either way, in bytes.
+
+        Raises:
+            LocalWireError: A kind is not short ASCII, or a class is there twice or can not be decoded.
+        """
+        self.body_bytes_max = body_bytes_max
+        self._encoder = msgspec.msgpack.Encoder()
+        self._kinds: dict[type, bytes] = {}
+        self._decoders: dict[bytes, msgspec.msgpack.Decoder[Any]] = {}
+        for kind, message_class in kinds.items():
+            if not (kind.isascii() and kind.isprintable() and 0 < len(kind) <= KIND_LENGTH_MAX):
+                raise LocalWireError(f"kind {kind!r} is not short printable ASCII")
+            if message_class in self._kinds:
+                raise LocalWireError(f"{message_class.__name__} has two kinds")
+            try:
+                decoder: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(
+                    message_class, ext_hook=_refuse_extension
+                )
+            except TypeError as error:
+                raise LocalWireError(f"{message_class.__name__} can not be decoded: {error}") from error
+            self._kinds[message_class] = kind.encode()
+            self._decoders[kind.encode()] = decoder
+
+    def encode(self, message: object) -> list[bytes]:
+        """Return `[kind, body]`.
+
+        Raises:
+            LocalWireError: The class is not registered, a value has no MessagePack form, or the body
+                is too big.
+        """
+        kind = self._kinds.get(type(message))
+        if kind is None:
+            raise LocalWireError(f"{type(message).__name__} is no message of this link")
+        try:
+            body = self._encoder.encode(message)
+        except _UNREADABLE as error:
+            raise LocalWireError(f"{type(message).__name__} can not be encoded: {error}") from error
+        if len(body) > self.body_bytes_max:
+            raise LocalWireError(f"{type(message).__name__} has {len(body)} bytes, too many")
+        return [kind, body]
+
+    def decode(self, frames: Sequence[bytes]) -> object:
+        """Return the message that the frames stand for.
+
+        Raises:
+            RemoteWireError: Wrong number of frames, unknown kind, too big, not MessagePack, or not
+                the fields and types of the class.
+        """
+        if len(frames) != 2:
+            raise RemoteWireError(f"{len(frames)} frames where 2 belong")
+        kind, body = frames
+        decoder = self._decoders.get(kind)
+        if decoder is None:
+            raise RemoteWireError(f"unknown kind {kind[:KIND_LENGTH_MAX]!r}")
+        if len(body) > self.body_bytes_max:
+            raise RemoteWireError(f"{kind.decode()} has {len(body)} bytes, too many")
+        try:
+            return decoder.decode(body)
+        except _UNREADABLE as error:
+            raise RemoteWireError(f"{kind.decode()} can not be read: {error}") from error
+
+
+def _refuse_extension(code: int, _data: memoryview) -> NoReturn:
+    raise ValueError(f"MessagePack extension {code} is not used here")

@@ -37,7 +37,7 @@ def setup(**changes) -> Setup:
         "settings": Settings(),
         "entries": {"worker": entry, "controller": entry},
         "preload": ("trio",),
-        "title": "tsd: fork server test",
+        "node_id": "test",
     }
     return Setup(**(values | changes))
 
@@ -66,14 +66,14 @@ async def test_an_exit_code_is_reported_without_words():
     async with running_processes() as processes:
         exited = await run_to_end(processes, child("exit 7"))
 
-    assert (7, None, None, "") == (exited.exit_code, exited.signal, exited.running, exited.detail)
+    assert (exited.exit_code, exited.signal, exited.running, exited.detail) == (7, None, None, "")
 
 
 async def test_a_crash_reports_its_traceback():
     async with running_processes() as processes:
         exited = await run_to_end(processes, child("raise the-reason"))
 
-    assert 70 == exited.exit_code
+    assert exited.exit_code == 70
     assert exited.detail.startswith("Traceback")
     assert exited.detail.endswith("RuntimeError: the-reason")
 
@@ -92,14 +92,14 @@ async def test_a_killed_process_reports_the_slice_it_was_running():
     async with running_processes() as processes:
         exited = await run_to_end(processes, child("die-in-slice 41"))
 
-    assert (None, signal.SIGKILL, 41) == (exited.exit_code, exited.signal, exited.running)
+    assert (exited.exit_code, exited.signal, exited.running) == (None, signal.SIGKILL, 41)
 
 
 async def test_a_segmentation_fault_reports_where_python_was():
     async with running_processes() as processes:
         exited = await run_to_end(processes, child("segfault"))
 
-    assert signal.SIGSEGV == exited.signal
+    assert exited.signal == signal.SIGSEGV
     assert "Segmentation fault" in exited.detail
     assert "children.py" in exited.detail
 
@@ -114,12 +114,12 @@ async def test_a_child_has_a_clean_environment_of_its_own(tmp_path):
         told.read_text().split("\n")
     )
 
-    assert "blue" == colour
-    assert "tsd: worker ex/1" == title
-    assert "True" == leads_group
-    assert "/dev/null" == stdin
-    assert "True" == term_is_default
-    assert "[]" == blocked
+    assert colour == "blue"
+    assert title == "tsd: worker ex/1"
+    assert leads_group == "True"
+    assert stdin == "/dev/null"
+    assert term_is_default == "True"
+    assert blocked == "[]"
     assert str(Settings().tsd.data_dir) == data_dir
     # 0-2, its own black box and its mapping, the folder listing; none of its brother or the server.
     assert int(descriptors) <= 6
@@ -159,7 +159,7 @@ async def test_a_signal_for_an_ended_process_does_nothing():
         await run_to_end(processes, child("exit 0"))
         processes.signal("ex/1/w1.1", signal.SIGKILL)
 
-        assert 0 == (await run_to_end(processes, child("exit 0"))).exit_code
+        assert (await run_to_end(processes, child("exit 0"))).exit_code == 0
 
 
 async def test_when_the_server_dies_its_children_are_reported_and_another_starts(tmp_path):
@@ -175,7 +175,7 @@ async def test_when_the_server_dies_its_children_are_reported_and_another_starts
         assert (started.pid, SERVER_LOST) == (lost.pid, lost.detail)
         await wait_for(lambda: not is_alive(started.pid), "the child died with its server")
         await wait_for(lambda: not is_alive(grandchild), "the grandchild died")
-        assert 3 == (await run_to_end(processes, child("exit 3"))).exit_code
+        assert (await run_to_end(processes, child("exit 3"))).exit_code == 3
 
 
 async def test_a_process_that_can_not_be_described_is_not_started():
@@ -184,7 +184,7 @@ async def test_a_process_that_can_not_be_described_is_not_started():
         answer = await processes.events.receive()
 
         assert isinstance(answer, NotStarted)
-        assert 0 == (await run_to_end(processes, child("exit 0", 2))).exit_code
+        assert (await run_to_end(processes, child("exit 0", 2))).exit_code == 0
 
 
 async def test_ending_the_node_side_ends_all_processes():

@@ -11,10 +11,10 @@ import traceback
 from collections.abc import Callable
 from typing import NoReturn
 
-from setproctitle import setproctitle
-
 from tsd.core.messages import ProcessSpec
+from tsd.core.records import ProcessRole
 from tsd.observe.blackbox import BlackBox
+from tsd.observe.titles import title_controller, title_worker
 from tsd.settings import Settings
 
 Entry = Callable[[ProcessSpec, Settings, BlackBox], int]
@@ -36,12 +36,6 @@ def die_with_parent(parent_pid: int) -> None:
         os._exit(CRASHED)
 
 
-def title_of(spec: ProcessSpec) -> str:
-    """What `ps` shows: `tsd: controller EX` or `tsd: worker EX/1`."""
-    number = f"/{spec.number}" if spec.number else ""
-    return f"tsd: {spec.role} {spec.ex_id}{number}"
-
-
 def live(spec: ProcessSpec, settings: Settings, entry: str, box: BlackBox, *, parent_pid: int) -> NoReturn:
     """Become the process of `spec`; ends the process.
 
@@ -53,7 +47,7 @@ def live(spec: ProcessSpec, settings: Settings, entry: str, box: BlackBox, *, pa
         os.setsid()
         die_with_parent(parent_pid)
         _reset_signals()
-        setproctitle(title_of(spec))
+        _set_title(spec)
         os.environ.update(spec.env)
         box.catch_faults()
         gc.enable()
@@ -76,6 +70,13 @@ def leave(code: int) -> NoReturn:
         sys.stderr.flush()
     finally:
         os._exit(code)
+
+
+def _set_title(spec: ProcessSpec) -> None:
+    if spec.role is ProcessRole.CONTROLLER:
+        title_controller(spec.ex_id)
+    else:
+        title_worker(spec.ex_id, spec.number)
 
 
 def _reset_signals() -> None:

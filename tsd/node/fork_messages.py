@@ -26,13 +26,13 @@ class Setup:
         entries: Role to the `module:function` that a child of that role calls with its `ProcessSpec`, the
             settings and its `BlackBox`; the function returns the exit code.
         preload: Modules to import before the first fork.
-        title: Title of the server process.
+        node_id: Whose server it is.
     """
 
     settings: Settings
     entries: dict[str, str]
     preload: tuple[str, ...]
-    title: str
+    node_id: str
 
 
 @attrs.frozen(kw_only=True)

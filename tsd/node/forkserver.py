@@ -21,7 +21,6 @@ import sys
 import time
 
 import attrs
-from setproctitle import setproctitle
 
 from tsd.core.messages import ProcessSpec
 from tsd.node.fork_child import live
@@ -40,6 +39,7 @@ from tsd.node.fork_messages import (
     encode,
 )
 from tsd.observe.blackbox import BlackBox
+from tsd.observe.titles import title_fork_server
 
 _LAST_REAP_S = 5.0
 """How long an ending server waits for the children it has killed."""
@@ -198,7 +198,7 @@ def main(descriptor: int) -> None:
     node = socket.socket(fileno=descriptor)
     node.set_inheritable(False)
     setup = _receive_setup(node)
-    setproctitle(setup.title)
+    title_fork_server(setup.node_id)
     for module in setup.preload:
         importlib.import_module(module)
     # What is there now is never freed: keep the collector from touching, and so copying, its pages.

@@ -1,0 +1,59 @@
+"""What each error means in HTTP, and the one shape in which clients see it: `{error, message}`."""
+
+from collections.abc import Mapping
+
+from tsd import errors
+from tsd.master.api.framing import BodyTooLarge, UnsupportedBody
+
+STATUS_OF: Mapping[type[errors.TsdError], int] = {
+    errors.TsdError: 500,
+    errors.FaultsError: 400,
+    errors.ConfigError: 500,
+    errors.JobInvalid: 400,
+    errors.WireError: 500,
+    errors.LocalWireError: 500,
+    errors.RemoteWireError: 500,
+    errors.StateError: 409,
+    errors.IllegalTransition: 422,
+    errors.NotFound: 404,
+    errors.NotActive: 404,
+    errors.Conflict: 409,
+    errors.Gone: 410,
+    errors.Unavailable: 500,
+    errors.NotReady: 503,
+    errors.InvalidRequest: 400,
+    UnsupportedBody: 415,
+    BodyTooLarge: 413,
+    errors.Unprocessable: 422,
+    errors.StoreError: 503,
+    errors.StoreCorrupt: 503,
+    errors.StoreLocked: 503,
+    errors.SchemaTooNew: 503,
+    errors.AssetError: 400,
+    errors.OperationError: 500,
+    errors.NonRetryable: 500,
+    errors.Fatal: 500,
+}
+"""HTTP status of every class of `tsd.errors`; a test walks the tree. An error class of another module
+has the status of its nearest ancestor here."""
+
+RETRY_AFTER_S = 5
+"""What clients are told to wait after a 503."""
+MESSAGE_LENGTH_MAX = 3000
+"""Longer messages are cut, as Teraslice does."""
+
+
+def status_of(error: errors.TsdError) -> int:
+    """The HTTP status for an error of ours."""
+    for ancestor in type(error).__mro__:
+        if ancestor in STATUS_OF:
+            return STATUS_OF[ancestor]
+    raise AssertionError("every TsdError descends from TsdError")
+
+
+def problem(status: int, message: str) -> dict[str, object]:
+    """The body of an answer that is no success."""
+    message = message.strip()
+    if len(message) >= MESSAGE_LENGTH_MAX:
+        message = message[: MESSAGE_LENGTH_MAX - 4] + " ..."
+    return {"error": status, "message": message}

@@ -294,16 +294,16 @@ class TerasliceSettings:
     )
     assets_directory: Path = setting(
         "assets_directory",
-        read_path,
-        "assets",
+        lambda value: Path("assets") if value is None else read_path(value),
+        None,
         kind="path",
         doc="Where bundles are unpacked on each host.",
         default_text="`assets` in the data folder",
     )
     autoload_directory: Path = setting(
         "autoload_directory",
-        read_path,
-        "autoload",
+        lambda value: Path("autoload") if value is None else read_path(value),
+        None,
         kind="path",
         doc="Bundles in this folder are uploaded when the master starts.",
         default_text="`autoload` in the data folder",
@@ -435,7 +435,7 @@ class TsdSettings:
         optional(read_text),
         None,
         kind="text",
-        doc="Name of this node, one of its kind in the cluster.",
+        doc="Name of this node, unique in the cluster.",
         default_text="the host name",
     )
     labels: Mapping[str, str] = setting(

@@ -37,7 +37,7 @@ SECTIONS = {
 
 _NO_NEED = "is ignored: tsd keeps its own state and needs no such thing"
 _NO_KUBERNETES = "is ignored: tsd runs processes by its own nodes"
-_IGNORED = {
+IGNORED_SETTINGS = {
     "teraslice.master": "is ignored: the command (tsd master, tsd node, tsd up) says what runs here",
     "terafoundation.workers": "is ignored: teraslice.workers is the number of slots",
     "terafoundation.prom_metrics_enabled": "is ignored: metrics are always at /metrics on the API port",
@@ -95,12 +95,16 @@ class Settings:
         """The id of the node on this host: the one that is set, else the host name."""
         return self.tsd.node_id or socket.gethostname()
 
-    def for_node(self, node_id: str) -> "Settings":
-        """These settings as the node `node_id` has them: its entry of `nodes` laid over the shared ones."""
+    def for_node(self, node_id: str, *, workers: int | None = None) -> "Settings":
+        """These settings as the node `node_id` has them: its entry of `nodes` laid over the shared ones.
+
+        `workers`, where given, wins over both.
+        """
         own = self.tsd.nodes.get(node_id, NodeOverrides())
+        slots = (workers, own.workers, self.teraslice.workers)
         teraslice = attrs.evolve(
             self.teraslice,
-            workers=self.teraslice.workers if own.workers is None else own.workers,
+            workers=next(count for count in slots if count is not None),
             hostname=own.hostname or self.teraslice.hostname,
         )
         labels = {**self.tsd.labels, **own.labels}
@@ -287,7 +291,7 @@ def _section(
 def _why_ignored(path: str) -> str | None:
     if path.startswith("teraslice.kubernetes_"):
         return _NO_KUBERNETES
-    return _IGNORED.get(path)
+    return IGNORED_SETTINGS.get(path)
 
 
 def _did_you_mean(word: str, known: Iterable[str]) -> str:

@@ -1,0 +1,180 @@
+"""The `tsd` command. Its subcommands import what they need when they run, so that `--help` is quick."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from tsd import __version__
+from tsd.cli import exit_codes
+
+if TYPE_CHECKING:
+    from tsd.settings import Settings
+
+CONFIG_OPTION = click.option(
+    "--config",
+    "config",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Cluster file; else $TSD_CONFIG, else /etc/tsd/tsd.yaml if it exists, else the defaults.",
+)
+DATA_DIR_OPTION = click.option(
+    "--data-dir",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="Data folder, instead of tsd.data_dir.",
+)
+WORKERS_OPTION = click.option(
+    "--workers",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="Slots of this node, instead of teraslice.workers.",
+)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="tsd")
+def cli() -> None:
+    """Sliced data-processing jobs on a cluster.
+
+    Start with `tsd up` (a whole cluster on this host) or `tsd run JOB.json` (a cluster for one job).
+    """
+
+
+@cli.command()
+@CONFIG_OPTION
+@DATA_DIR_OPTION
+@click.option("--port", type=int, metavar="N", help="Port of the REST API; 0 takes any free one.")
+@WORKERS_OPTION
+def up(config: Path | None, data_dir: Path | None, port: int | None, workers: int | None) -> None:
+    """Run a whole cluster on this host: master and node in one process tree.
+
+    Ctrl-C drains: running slices end, states are recorded. A second one hurries.
+    """
+    from tsd.cli.up import run_up  # noqa: PLC0415 - `tsd --help` is to be quick
+
+    settings = _load(config, _overrides(data_dir, port, workers))
+    sys.exit(run_up(settings))
+
+
+@cli.command()
+@CONFIG_OPTION
+@DATA_DIR_OPTION
+@click.option("--port", type=int, metavar="N", help="Port of the REST API, instead of teraslice.port.")
+def master(config: Path | None, data_dir: Path | None, port: int | None) -> None:
+    """Run the master daemon: REST API, scheduler and store of a cluster."""
+    settings = _load(config, _overrides(data_dir, port, None))
+    from tsd.master.daemon import run_master  # noqa: PLC0415 - heavy, and faults of the file come first
+
+    sys.exit(run_master(settings))
+
+
+@cli.command()
+@CONFIG_OPTION
+@DATA_DIR_OPTION
+@WORKERS_OPTION
+@click.option("--node-id", metavar="NAME", help="Name of this node, instead of tsd.node_id or the host name.")
+@click.option("--master", "master_hostname", metavar="HOST", help="Host of the master.")
+def node(
+    *,
+    config: Path | None,
+    data_dir: Path | None,
+    workers: int | None,
+    node_id: str | None,
+    master_hostname: str | None,
+) -> None:
+    """Run the node daemon: starts and watches the processes that do the work on this host."""
+    overrides = _overrides(data_dir, None, None) | {"teraslice.master_hostname": master_hostname}
+    settings = _load(config, overrides)
+    node_id = node_id or settings.node_id
+    settings = settings.for_node(node_id, workers=workers)
+    from tsd.node.daemon import run_node  # noqa: PLC0415 - heavy, and faults of the file come first
+
+    sys.exit(run_node(settings, node_id))
+
+
+@cli.command()
+@click.argument("job", type=click.Path(path_type=Path, dir_okay=False))
+@CONFIG_OPTION
+@DATA_DIR_OPTION
+@WORKERS_OPTION
+@click.option("--keep", is_flag=True, help="Keep the temporary data folder (logs, states of slices).")
+@click.option("--verbose", is_flag=True, help="Show the daemons' logs instead of writing them to a file.")
+def run(
+    *, job: Path, config: Path | None, data_dir: Path | None, workers: int | None, keep: bool, verbose: bool
+) -> None:
+    """Run one job file from start to end on a cluster of its own, and show how it goes.
+
+    The cluster is private: free ports, and a data folder that is removed at the end unless --keep or
+    --data-dir is given. Ctrl-C stops the job after its running slices; a second one hurries.
+
+    Exit code: 0 completed, 1 failed, 2 stopped by you, 78 the job or a setting is invalid.
+    """
+    from tsd.cli.run import run_job  # noqa: PLC0415 - `tsd --help` is to be quick
+
+    sys.exit(
+        run_job(
+            job,
+            lambda overrides: _load(config, overrides | {"teraslice.workers": workers}),
+            data_dir=data_dir,
+            keep=keep,
+            verbose=verbose,
+        )
+    )
+
+
+@cli.group()
+def config() -> None:
+    """Check and show the settings."""
+
+
+@config.command()
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+def check(file: Path) -> None:
+    """Check a cluster file: every fault with its path; exit code 78 if there is one."""
+    settings = _load(file, {})
+    for warning in settings.warnings:
+        click.echo(f"warning: {warning}", err=True)
+    click.echo(f"{file}: ok")
+
+
+@config.command()
+@CONFIG_OPTION
+def show(config: Path | None) -> None:
+    """Print the settings in force as a cluster file, secrets hidden."""
+    from tsd.cli.config_show import shown_settings  # noqa: PLC0415 - `tsd --help` is to be quick
+
+    click.echo(shown_settings(_load(config, {})), nl=False)
+
+
+def _overrides(data_dir: Path | None, port: int | None, workers: int | None) -> dict[str, object]:
+    """Command-line options as raw settings; paths are the caller's, so they are made absolute here."""
+    return {
+        "tsd.data_dir": str(data_dir.absolute()) if data_dir is not None else None,
+        "teraslice.port": port,
+        "teraslice.workers": workers,
+    }
+
+
+def _load(config: Path | None, overrides: dict[str, object]) -> "Settings":
+    """The settings, or every fault on stderr and exit code 78."""
+    from tsd.errors import ConfigError  # noqa: PLC0415 - `tsd --help` is to be quick
+    from tsd.settings import load_settings  # noqa: PLC0415 - the same
+
+    try:
+        return load_settings(config, overrides)
+    except ConfigError as error:
+        click.echo(f"tsd: {error}", err=True)
+        sys.exit(exit_codes.CONFIG)
+
+
+def main(argv: list[str] | None = None) -> Any:
+    """Entry point of the `tsd` script."""
+    command: Callable[..., Any] = cli
+    return command(args=argv, prog_name="tsd")
+
+
+if __name__ == "__main__":
+    main()

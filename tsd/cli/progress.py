@@ -1,0 +1,97 @@
+"""How a running job is shown: a live line on a terminal, a plain line now and then elsewhere."""
+
+import sys
+import time
+from types import TracebackType
+from typing import Self, TextIO
+
+import attrs
+from rich.console import Console
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.spinner import Spinner
+from rich.table import Table
+
+PLAIN_EVERY_S = 2.0
+
+
+@attrs.frozen(kw_only=True)
+class Snapshot:
+    """How far a job is.
+
+    Attributes:
+        total: Number of slices, None while the slicers still make some.
+        rate: Slices a second since the snapshot before.
+    """
+
+    status: str
+    processed: int = 0
+    failed: int = 0
+    queued: int = 0
+    workers: int = 0
+    total: int | None = None
+    rate: float = 0.0
+
+    def words(self) -> str:
+        """One line of plain text."""
+        of_total = f" of {self.total:,}" if self.total is not None else ""
+        failed = f", {self.failed:,} failed" if self.failed else ""
+        return (
+            f"{self.status}: {self.processed:,}{of_total} slices{failed}, {self.queued:,} queued,"
+            f" {self.rate:,.0f} slices/s, {self.workers} workers"
+        )
+
+
+class ProgressView:
+    """Shows snapshots until the block ends; writes to stderr so that stdout stays for results."""
+
+    def __init__(self, name: str, *, stream: TextIO | None = None) -> None:
+        self._name = name
+        self._stream = stream or sys.stderr
+        self._live: Live | None = None
+        self._spinner = Spinner("dots")
+        self._shown_at = float("-inf")
+        self._shown = ""
+        if self._stream.isatty():
+            console = Console(file=self._stream)
+            self._live = Live(console=console, auto_refresh=False, transient=True)
+
+    def __enter__(self) -> Self:
+        if self._live is not None:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._live is not None:
+            self._live.stop()
+
+    def show(self, snapshot: Snapshot, *, is_last: bool = False) -> None:
+        """Show how far the job is; on no terminal only every other second, and the last one."""
+        if self._live is not None:
+            self._live.update(self._line(snapshot), refresh=True)
+            return
+        now = time.monotonic()
+        words = snapshot.words()
+        if (is_last or now - self._shown_at >= PLAIN_EVERY_S) and words != self._shown:
+            print(f"{self._name}: {words}", file=self._stream, flush=True)
+            self._shown_at, self._shown = now, words
+
+    def say(self, text: str) -> None:
+        """A line that stays."""
+        if self._live is not None:
+            self._live.console.print(text, markup=False, highlight=False)
+        else:
+            print(text, file=self._stream, flush=True)
+
+    def _line(self, snapshot: Snapshot) -> Table:
+        line = Table.grid(padding=(0, 1))
+        bar = ProgressBar(
+            total=snapshot.total or None, completed=snapshot.processed, width=30, pulse=not snapshot.total
+        )
+        line.add_row(self._spinner, self._name, bar, snapshot.words())
+        return line

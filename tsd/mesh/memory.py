@@ -50,6 +50,12 @@ class _Place:
     departed: list[_Link] = attrs.field(factory=list)
     """Links whose dialer has closed with messages still on their way up."""
 
+    def drop_down(self, link: _Link) -> None:
+        """Drop what is on its way to the dialer, and count it."""
+        if self.listener is not None:
+            self.listener.tally.dropped += len(link.down)
+        link.down.clear()
+
 
 class MemoryNetwork:
     """Addresses, and the connections between them."""
@@ -143,9 +149,7 @@ class MemoryNetwork:
             link = place.links.get(peer)
             if link is not None:
                 link.up.clear()
-                if place.listener is not None:
-                    place.listener.tally.dropped += len(link.down)
-                link.down.clear()
+                place.drop_down(link)
 
     def heal(self, peer: str) -> None:
         """Connect the dialer with this identity again."""
@@ -293,6 +297,7 @@ class _MemoryDialer:
         if place.links.get(link.identity) is not link:
             return  # another dialer has taken the identity over
         del place.links[link.identity]
+        place.drop_down(link)
         if place.listener is not None and not self._network.is_cut(link.identity):
             place.departed.append(link)
 

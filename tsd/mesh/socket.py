@@ -110,7 +110,8 @@ async def listen_tcp(
 ) -> AsyncIterator[Listener]:
     """Listen for dialers while the body runs.
 
-    On leaving, messages that wait are sent for `options.linger_s`; then what is left is dropped.
+    On leaving, messages that wait are sent for `options.linger_s`; then what is left is dropped. libzmq
+    frees the port when that is done, which can be a moment after the body was left.
 
     Args:
         address: `tcp://host:port`; port 0 lets the kernel choose. The host is an address of this
@@ -141,6 +142,7 @@ async def listen_tcp(
         socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
         # A restarted peer, or one whose old connection is not yet noticed to be dead, takes its name back.
         socket.setsockopt(zmq.ROUTER_HANDOVER, 1)
+        socket.setsockopt(zmq.RCVHWM, options.receive_hwm)
         socket.setsockopt(zmq.BACKLOG, 1024)
         _bind(socket, host, candidates)
         listener = _TcpListener(socket, codec=codec, options=options, tally=tally)
@@ -187,6 +189,9 @@ async def dial_tcp(
     try:
         _configure(socket, options, codec, host)
         socket.setsockopt(zmq.ROUTING_ID, routing_id)
+        # No mark: libzmq aborts the process when a dialer's input is at its mark while its connection breaks,
+        # for example by a heartbeat that it could not read (libzmq #3937, #4767; open in 4.3.5).
+        socket.setsockopt(zmq.RCVHWM, 0)
         socket.setsockopt(zmq.RECONNECT_IVL, _ms(options.reconnect_s))
         socket.setsockopt(zmq.RECONNECT_IVL_MAX, _ms(options.reconnect_max_s))
         socket.setsockopt(zmq.CONNECT_TIMEOUT, _ms(options.connect_timeout_s))
@@ -205,7 +210,6 @@ async def dial_tcp(
 def _configure(socket: zmq.Socket[bytes], options: MeshOptions, codec: Codec, host: str) -> None:
     for option, value in (
         (zmq.SNDHWM, options.send_hwm),
-        (zmq.RCVHWM, options.receive_hwm),
         (zmq.MAXMSGSIZE, codec.body_bytes_max),
         (zmq.LINGER, _ms(options.linger_s)),
         (zmq.HEARTBEAT_IVL, _ms(options.heartbeat_interval_s)),

@@ -372,7 +372,7 @@ class TsdSettings:
         read_port,
         5679,
         kind="port",
-        doc="Port of the master for nodes and controllers. 0 works with `tsd up` and `tsd run` only.",
+        doc="Port of the master for nodes and controllers. 0 takes any free one; it is in `api.json` too.",
     )
     controller_lease_s: float = setting(
         "controller_lease",

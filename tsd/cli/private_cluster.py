@@ -1,16 +1,15 @@
 """A cluster that belongs to one command: started in a child process, ended with it."""
 
-import ctypes
 import os
 import signal
-import sys
 import time
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
-from typing import NoReturn
 
 from tsd.cli import exit_codes
 from tsd.cli.client import ApiFile, MasterClient
+from tsd.cli.forking import fork
 from tsd.cli.interrupts import asked_to_stop
 from tsd.cli.up import run_up
 from tsd.errors import TsdError
@@ -21,7 +20,6 @@ START_WITHIN_S = 60.0
 _GRACE_S = 15.0
 """How long past its own deadlines the supervisor may take to end."""
 _POLL_S = 0.02
-_PR_SET_PDEATHSIG = 1
 
 
 class ClusterFailed(TsdError):
@@ -62,12 +60,7 @@ class PrivateCluster:
         """
         api = ApiFile.in_folder(self._settings.tsd.data_dir)
         api.remove()
-        sys.stdout.flush()
-        sys.stderr.flush()
-        parent_pid = os.getpid()
-        self._pid = os.fork()
-        if self._pid == 0:
-            _live(self._settings, self._log_file, parent_pid)
+        self._pid = fork(partial(_run, self._settings, self._log_file), death_signal=signal.SIGTERM)
         deadline = time.monotonic() + START_WITHIN_S
         while time.monotonic() < deadline:
             self.check()
@@ -114,22 +107,11 @@ class PrivateCluster:
         return ClusterFailed(message, exit_code=exit_code, last_words=last_words)
 
 
-def _live(settings: Settings, log_file: Path | None, parent_pid: int) -> NoReturn:
-    """The whole life of the supervisor's process; it drains when the command dies."""
-    code = exit_codes.FAILED
-    try:
-        os.setpgid(0, 0)
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
-        if os.getppid() == parent_pid:
-            signal.pthread_sigmask(signal.SIG_SETMASK, set())
-            if log_file is not None:
-                _redirect(log_file)
-            code = run_up(settings, announce=False)
-    finally:
-        with suppress(OSError, ValueError):
-            sys.stdout.flush()
-            sys.stderr.flush()
-        os._exit(code)
+def _run(settings: Settings, log_file: Path | None) -> int:
+    """The supervisor's process; it drains when the command dies."""
+    if log_file is not None:
+        _redirect(log_file)
+    return run_up(settings, announce=False)
 
 
 def _redirect(log_file: Path) -> None:

@@ -5,21 +5,18 @@ no thread, no event loop and no ZeroMQ context. Signals are blocked and waited f
 come between a decision and its deed.
 """
 
-import ctypes
 import os
 import signal
-import sys
 import time
-import traceback
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import NoReturn
 
 import attrs
 import structlog
 
 from tsd.cli import exit_codes
+from tsd.cli.forking import adopt_orphans, fork
 
 FIRST_PAUSE_S = 0.1
 """Pause before a child that died is started again; doubles with each death."""
@@ -32,8 +29,6 @@ KILL_AFTER_S = 5.0
 _STOP_SIGNALS = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
 _SIGNALS = _STOP_SIGNALS | {signal.SIGCHLD}
 _HOPELESS = frozenset({exit_codes.PERMISSION, exit_codes.CONFIG})
-_PR_SET_PDEATHSIG = 1
-_PR_SET_CHILD_SUBREAPER = 36
 
 log = structlog.get_logger()
 
@@ -99,11 +94,11 @@ class Supervisor:
             that no restart can help (77, 78).
         """
         former = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
-        _prctl(_PR_SET_CHILD_SUBREAPER, 1)  # what a dying child leaves behind becomes ours to end
+        adopt_orphans()
         try:
             self._start_due()
             if self._probe is not None:
-                self._probe_pid = self._fork(Child(name="probe", run=self._probe), signal.SIGKILL)
+                self._probe_pid = fork(self._probe, death_signal=signal.SIGKILL)
             while self._has_work():
                 caught = signal.sigtimedwait(_SIGNALS, self._wait_s())
                 if caught is not None and caught.si_signo in _STOP_SIGNALS:
@@ -130,7 +125,7 @@ class Supervisor:
             if entry.start_at is not None and entry.start_at <= now:
                 entry.start_at = None
                 entry.started_at = now
-                entry.pid = self._fork(entry.child, signal.SIGTERM)
+                entry.pid = fork(entry.child.run, death_signal=signal.SIGTERM)
 
     def _stop_asked(self) -> None:
         if self._drain_until is None:
@@ -207,15 +202,6 @@ class Supervisor:
         entry.start_at = now + entry.pause_s
         entry.pause_s = min(entry.pause_s * 2, LONGEST_PAUSE_S)
 
-    def _fork(self, child: Child, parent_death_signal: signal.Signals) -> int:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        parent_pid = os.getpid()
-        pid = os.fork()
-        if pid == 0:
-            _live(child, parent_death_signal, parent_pid)
-        return pid
-
     def _kill_all(self) -> None:
         """Leave no child, whatever went wrong here."""
         while pids := _children():
@@ -224,26 +210,6 @@ class Supervisor:
                     os.kill(pid, signal.SIGKILL)
             with suppress(ChildProcessError):
                 os.waitpid(-1, 0)
-
-
-def _live(child: Child, parent_death_signal: signal.Signals, parent_pid: int) -> NoReturn:
-    """The whole life of a forked child; its process ends here whatever happens."""
-    code = exit_codes.FAILED
-    try:
-        os.setpgid(0, 0)  # Ctrl-C on the terminal is for the supervisor alone
-        _prctl(_PR_SET_PDEATHSIG, parent_death_signal)
-        if os.getppid() == parent_pid:
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
-            code = child.run()
-    except SystemExit as stop:
-        code = stop.code if isinstance(stop.code, int) else exit_codes.FAILED
-    except Exception:  # noqa: BLE001 - the supervisor's seam: the exit code tells the parent
-        traceback.print_exc()
-    finally:
-        with suppress(OSError, ValueError):
-            sys.stdout.flush()
-            sys.stderr.flush()
-        os._exit(code)
 
 
 def _next_ended() -> tuple[int, int] | None:
@@ -261,10 +227,3 @@ def _children() -> list[int]:
         return [int(pid) for pid in Path("/proc/thread-self/children").read_text().split()]
     except FileNotFoundError:  # a kernel without CONFIG_PROC_CHILDREN: the children's own care must do
         return []
-
-
-def _prctl(option: int, value: int) -> None:
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.prctl(option, value, 0, 0, 0) != 0:
-        error = ctypes.get_errno()
-        raise OSError(error, os.strerror(error))

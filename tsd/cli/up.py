@@ -10,13 +10,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from typing import IO
 
 import attrs
 import structlog
 
 from tsd.cli import exit_codes
 from tsd.cli.client import ApiFile, MasterClient
-from tsd.cli.supervisor import Child, Supervisor
+from tsd.cli.supervisor import KILL_AFTER_S, Child, Supervisor
 from tsd.observe import log as logs
 from tsd.observe.notify import Notifier
 from tsd.observe.titles import title_up
@@ -41,7 +42,8 @@ def run_up(settings: Settings, *, announce: bool = True) -> int:
     data_dir = settings.tsd.data_dir
     try:
         data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with _lock(data_dir / "up.lock") as other:
+        patience_s = settings.teraslice.shutdown_timeout_s + KILL_AFTER_S
+        with _lock(data_dir / "up.lock", patience_s=patience_s) as other:
             if other is not None:
                 print(f"tsd: {data_dir} is in use by another tsd (pid {other})", file=sys.stderr)
                 return exit_codes.BUSY
@@ -101,22 +103,33 @@ def _wait_until_ready(api: ApiFile) -> int:
 
 
 @contextmanager
-def _lock(path: Path) -> Iterator[str | None]:
+def _lock(path: Path, *, patience_s: float) -> Iterator[str | None]:
     """Hold a lock file; yields None, or the pid in it when another process holds it.
 
-    The lock belongs to the open file, which the daemons inherit: it is free when the last of them is gone.
+    The lock belongs to the open file, which the daemons inherit. So it outlives a supervisor that was killed
+    until its daemons have drained, and that is waited for; a supervisor that lives is not.
     """
     with path.open("a+", encoding="utf-8") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        deadline = time.monotonic() + patience_s
+        while not _try_lock(file):
             file.seek(0)
-            yield file.read().strip() or "unknown"
-            return
+            holder = file.read().strip()
+            if (holder.isdigit() and Path(f"/proc/{holder}").exists()) or time.monotonic() > deadline:
+                yield holder or "unknown"
+                return
+            time.sleep(0.1)
         file.truncate(0)
         file.write(f"{os.getpid()}\n")
         file.flush()
         yield None
+
+
+def _try_lock(file: IO[str]) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _with_ports(settings: Settings) -> Settings:

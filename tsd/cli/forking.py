@@ -1,0 +1,62 @@
+"""Forks a child that runs a function and nothing else of this program."""
+
+import ctypes
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable
+from contextlib import suppress
+from typing import NoReturn
+
+from tsd.cli import exit_codes
+
+_PR_SET_PDEATHSIG = 1
+_PR_SET_CHILD_SUBREAPER = 36
+
+
+def fork(run: Callable[[], int], *, death_signal: signal.Signals) -> int:
+    """Start a child in a process group of its own; returns its pid here, never returns there.
+
+    Args:
+        run: The whole life of the child; what it returns is the exit code.
+        death_signal: What the kernel sends the child when this process dies.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    parent_pid = os.getpid()
+    pid = os.fork()
+    if pid == 0:
+        _live(run, death_signal, parent_pid)
+    return pid
+
+
+def adopt_orphans() -> None:
+    """Make what descendants leave behind children of this process, so that it can end them."""
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def _live(run: Callable[[], int], death_signal: signal.Signals, parent_pid: int) -> NoReturn:
+    code = exit_codes.FAILED
+    try:
+        os.setpgid(0, 0)  # Ctrl-C on the terminal is for the parent alone
+        _prctl(_PR_SET_PDEATHSIG, death_signal)
+        if os.getppid() == parent_pid:
+            signal.pthread_sigmask(signal.SIG_SETMASK, ())
+            code = run()
+    except SystemExit as stop:
+        code = stop.code if isinstance(stop.code, int) else exit_codes.FAILED
+    except Exception:  # noqa: BLE001 - the supervisor's seam: the exit code tells the parent
+        traceback.print_exc()
+    finally:
+        with suppress(OSError, ValueError):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(code)
+
+
+def _prctl(option: int, value: int) -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(option, value, 0, 0, 0) != 0:
+        error = ctypes.get_errno()
+        raise OSError(error, os.strerror(error))

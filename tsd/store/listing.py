@@ -1,0 +1,43 @@
+"""One page of a list, and what all lists share."""
+
+from typing import Any, Final
+
+import attrs
+from sqlalchemy import ColumnElement, Select
+
+from tsd.errors import InvalidRequest
+
+WINDOW_MAX: Final = 10_000
+"""Furthest row that a list reaches, as in OpenSearch: who needs more filters or reads in ranges of time."""
+
+
+@attrs.frozen(kw_only=True)
+class Page:
+    """Which part of a list.
+
+    Attributes:
+        size: At most so many rows.
+        start: Rows to leave out before them.
+        sort: `field[:asc|desc]`, several separated by commas.
+        where: A further condition over the fields of `tsd.store.fields`; None for none.
+    """
+
+    size: int = 100
+    start: int = 0
+    sort: str = "_updated:desc"
+    where: ColumnElement[bool] | None = None
+
+
+def cut(statement: Select[Any], page: Page) -> Select[Any]:
+    """Narrow a statement to its page, but not sort it.
+
+    Raises:
+        InvalidRequest: The page begins before the list or ends beyond `WINDOW_MAX`.
+    """
+    if page.size < 0 or page.start < 0:
+        raise InvalidRequest("size and from must not be negative")
+    if page.size + page.start > WINDOW_MAX:
+        raise InvalidRequest(f"Result window is too large, from + size must be at most {WINDOW_MAX}")
+    if page.where is not None:
+        statement = statement.where(page.where)
+    return statement.limit(page.size).offset(page.start)

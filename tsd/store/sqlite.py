@@ -1,0 +1,194 @@
+"""What is particular to SQLite: connections, transactions, errors, JSON.
+
+Everything else in `tsd.store` is SQLAlchemy Core that other databases understand too.
+
+* Write-ahead log, each commit synced. One connection writes, and it alone moves the log into the database:
+  SQLite before 3.51.3 can lose commits when several do.
+* Transactions are begun and ended by hand, because the driver's own idea of when one begins is not ours.
+"""
+
+import contextlib
+import sqlite3
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Connection,
+    Engine,
+    QueuePool,
+    Select,
+    StaticPool,
+    create_engine,
+    func,
+    select,
+)
+from sqlalchemy.exc import DBAPIError
+
+from tsd.errors import StoreCorrupt, StoreError
+
+BUSY_TIMEOUT_S: Final = 0.5
+"""How long a statement waits for a lock of somebody else, who should have none, before it fails."""
+PAGE_B: Final = 8192
+"""Larger than the default: a slice record with its request stays on one page."""
+CHECKPOINT_PAGES: Final = 2000
+"""The log is moved into the database when it has so many pages (16 MiB), and when nothing is written."""
+CACHE_KIB: Final = 64 * 1024
+"""Memory for pages of the writing connection: fresh slices and the indexes over unfinished ones."""
+
+BEGIN_WRITING: Final = "BEGIN IMMEDIATE"
+"""Takes the lock at once: a transaction that reads first and then wants it fails without waiting."""
+BEGIN_READING: Final = "BEGIN"
+"""All that is read in it is of one moment."""
+
+PLACEHOLDER: Final = "?"
+"""Of a value in a statement that goes to the driver as it is."""
+
+_OUTAGES: Final = frozenset(
+    {
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_LOCKED,
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_READONLY,
+        sqlite3.SQLITE_PERM,
+        sqlite3.SQLITE_PROTOCOL,
+        sqlite3.SQLITE_NOMEM,
+    }
+)
+_CORRUPTIONS: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FORMAT})
+_WORDS: Final = {
+    sqlite3.SQLITE_FULL: "the disk is full",
+    sqlite3.SQLITE_IOERR: "the disk fails",
+    sqlite3.SQLITE_BUSY: "another process holds a lock on the store",
+    sqlite3.SQLITE_LOCKED: "another process holds a lock on the store",
+    sqlite3.SQLITE_CANTOPEN: "the file can not be opened",
+    sqlite3.SQLITE_READONLY: "the store can not be written to",
+    sqlite3.SQLITE_PERM: "the store can not be written to",
+    sqlite3.SQLITE_CORRUPT: "the file is damaged",
+    sqlite3.SQLITE_NOTADB: "the file is not a database",
+}
+
+
+class Outage(StoreError):
+    """The disk or a lock stands in the way: nothing was written, and the same may work later."""
+
+
+class Refused(StoreError):
+    """The database does not take this value; it never will."""
+
+
+def writing_engine(path: Path) -> Engine:
+    """An engine with the one connection that writes; the file is made when it is missing.
+
+    Raises:
+        sqlite3.Error: The file can not be opened; `error_of` tells what it means.
+    """
+    connection = _connect(path.as_uri() + "?mode=rwc")
+    try:
+        connection.execute(f"PRAGMA page_size = {PAGE_B}")
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA foreign_keys = ON")
+        # What a savepoint keeps to undo a request goes to memory, not to a file that can fill the disk too.
+        connection.execute("PRAGMA temp_store = MEMORY")
+        connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
+        connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
+    except sqlite3.Error:
+        connection.close()
+        raise
+    return _engine(poolclass=StaticPool, creator=lambda: connection)
+
+
+def reading_engine(path: Path, *, size: int) -> Engine:
+    """An engine with up to `size` connections that can only read; the file must be there."""
+
+    def connect() -> sqlite3.Connection:
+        connection = _connect(path.as_uri() + "?mode=ro")
+        connection.execute("PRAGMA query_only = ON")
+        connection.execute("PRAGMA wal_autocheckpoint = 0")
+        return connection
+
+    return _engine(poolclass=QueuePool, pool_size=size, max_overflow=0, creator=connect)
+
+
+def _connect(uri: str) -> sqlite3.Connection:
+    # Threads take turns, so the driver's check for one thread only is off; its own lock is on.
+    return sqlite3.connect(
+        uri, uri=True, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
+    )
+
+
+def _engine(**pool: Any) -> Engine:
+    return create_engine(
+        "sqlite://",
+        isolation_level="AUTOCOMMIT",
+        pool_reset_on_return=None,
+        skip_autocommit_rollback=True,
+        **pool,
+    )
+
+
+def roll_back(connection: Connection) -> None:
+    """End the transaction without a trace; SQLite may have done so already."""
+    driver = connection.connection.driver_connection
+    assert isinstance(driver, sqlite3.Connection)
+    if driver.in_transaction:
+        # When even this fails the log has no commit of it, and the next BEGIN says what is wrong.
+        with contextlib.suppress(sqlite3.Error):
+            driver.execute("ROLLBACK")
+
+
+def checkpoint(connection: Connection) -> None:
+    """Move what readers no longer need from the log into the database, without waiting for anybody.
+
+    A failure changes nothing: the log keeps what it has, and the next commit says what is wrong.
+    """
+    with contextlib.suppress(DBAPIError):
+        connection.exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+
+
+def error_of(error: DBAPIError | sqlite3.Error) -> StoreError:
+    """What an error of the driver means.
+
+    Returns:
+        `Outage` when the same may work later, `StoreCorrupt` when what is stored can not be read, else
+        `Refused`.
+    """
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    code = getattr(cause, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
+    name = getattr(cause, "sqlite_errorname", type(cause).__name__)
+    primary = code & 0xFF
+    text = f"{_WORDS.get(primary, 'the database refused')} ({name}: {cause})"
+    if primary in _CORRUPTIONS:
+        return StoreCorrupt(text)
+    return Outage(text) if primary in _OUTAGES else Refused(text)
+
+
+def is_duplicate(error: DBAPIError) -> bool:
+    """Whether a unique index refused a row."""
+    code = getattr(error.orig, "sqlite_errorcode", 0)
+    return code in (sqlite3.SQLITE_CONSTRAINT_UNIQUE, sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY)
+
+
+def json_field(document: Column[str], name: str) -> ColumnElement[Any]:
+    """A top-level value inside of a JSON document; null when it has none."""
+    return func.json_extract(document, f'$."{name}"')
+
+
+def fetch_packed(
+    connection: Connection, statement: Select[Any], columns: Sequence[str]
+) -> list[tuple[Any, ...]]:
+    """All rows of a statement, fetched as one value, in no particular order.
+
+    The driver gives up the interpreter for each row it steps to, and in a busy process gets it back
+    milliseconds later. A page of thousands of rows is therefore packed by the database.
+    """
+    rows = statement.subquery()
+    packed = select(func.json_group_array(func.json_array(*(rows.c[name] for name in columns))))
+    text = connection.execute(packed).scalar_one()
+    return msgspec.json.decode(text, type=list[tuple[Any, ...]])

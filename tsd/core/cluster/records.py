@@ -1,0 +1,122 @@
+"""What the cluster core knows of an execution, and what it needs to know of the settings."""
+
+import attrs
+
+from tsd.core.records import ExecutionStats, Status
+
+
+@attrs.frozen(kw_only=True)
+class ClusterSettings:
+    """Durations in seconds and limits of the cluster core; the names are those of `tsd.settings`.
+
+    Attributes:
+        end_grace_s: Time that the processes of an execution have to leave by themselves after it ended.
+        kill_margin_s: Time between the SIGKILL of what outlived a stop and the moment at which the
+            execution counts as stopped whatever is still reported.
+        young_s: A process that ends sooner than this after its start is started again with back-off.
+    """
+
+    version: str = ""
+    heartbeat_interval_s: float = 1.0
+    shutdown_timeout_s: float = 60.0
+    action_timeout_s: float = 30.0
+    node_disconnect_timeout_s: float = 30.0
+    slicer_timeout_s: float = 180.0
+    slicer_allocation_attempts: int = 3
+    controller_lease_s: float = 15.0
+    controller_restarts: int = 5
+    end_grace_s: float = 5.0
+    kill_margin_s: float = 3.0
+    young_s: float = 10.0
+
+
+@attrs.frozen(kw_only=True)
+class Intent:
+    """What was asked of an execution after it was created; saved, so that it survives the master.
+
+    Attributes:
+        workers: Wanted number of workers.
+        stop_deadline: Unix seconds at which a stop ends in `stopped` at the latest; None when no stop
+            was asked for.
+        stop_force: The stop does not wait for running slices.
+        log_level: Level for the processes of the execution, None for the default.
+        is_recovered: The slices of earlier executions have been run again; nothing of them is left to do.
+    """
+
+    workers: int
+    paused: bool = False
+    stop_deadline: float | None = None
+    stop_force: bool = False
+    log_level: str | None = None
+    is_recovered: bool = False
+
+
+@attrs.frozen(kw_only=True)
+class ExecutionRecord:
+    """One execution as the store has it: all that the cluster core needs to go on with it.
+
+    The store keeps `ex_id`, `job_id`, `status`, `generation`, `intent.workers` and `created` as columns.
+    The rest can live in one JSON document beside them: nothing here is ever searched for.
+
+    Attributes:
+        created: Order of creation; any number that grows, such as the row id.
+        document: The execution document as JSON text, handed to the controller as it is.
+        sources: This execution and the chain of those it recovers, newest first.
+        mode: A `RecoveryMode` word when it recovers another execution, else empty.
+        env: Extra environment variables of its processes.
+        generation: The highest generation that was ever given to a controller of it; 0 for none.
+        controller_node: Node on which that controller was placed; None when it is known to have ended.
+        has_errors: `_has_errors` as saved last.
+        failure_reason: `_failureReason` as saved last.
+    """
+
+    ex_id: str
+    job_id: str
+    name: str
+    created: int
+    intent: Intent
+    document: str = "{}"
+    slicers: int = 1
+    sources: tuple[str, ...] = ()
+    mode: str = ""
+    env: dict[str, str] = attrs.field(factory=dict)
+    status: Status = Status.PENDING
+    generation: int = 0
+    controller_node: str | None = None
+    has_errors: bool = False
+    failure_reason: str = ""
+    stats: ExecutionStats = attrs.field(factory=ExecutionStats)
+
+
+@attrs.frozen(kw_only=True)
+class ProcessName:
+    """The parts of a process id; number 0 is the controller."""
+
+    ex_id: str
+    generation: int
+    number: int
+    start: int
+
+
+def controller_id(ex_id: str, generation: int) -> str:
+    """The process id of the controller of a generation; also its identity on the mesh."""
+    return f"{ex_id}/{generation}/c"
+
+
+def worker_id(ex_id: str, generation: int, number: int, start: int) -> str:
+    """The process id of one start of worker `number` of a generation."""
+    return f"{ex_id}/{generation}/w{number}.{start}"
+
+
+def parse_process_id(proc_id: str) -> ProcessName | None:
+    """The parts of a process id, or None when it is none."""
+    ex_id, _, rest = proc_id.partition("/")
+    generation, _, role = rest.partition("/")
+    number, _, start = role.removeprefix("w").partition(".")
+    if role == "c":
+        number, start = "0", "0"
+    elif not role.startswith("w"):
+        return None
+    if not (ex_id and all(part.isascii() and part.isdigit() for part in (generation, number, start))):
+        return None
+    return ProcessName(ex_id=ex_id, generation=int(generation), number=int(number), start=int(start))

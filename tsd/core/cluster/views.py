@@ -1,0 +1,161 @@
+"""What the API shows of the cluster: plain records, made from the state of the cluster core."""
+
+import attrs
+
+from tsd.core.cluster.executions import Execution
+from tsd.core.cluster.membership import Node
+from tsd.core.records import RUNNING_STATUSES, ExecutionStats, ProcessRole, Status
+
+ASSIGNMENTS = {ProcessRole.CONTROLLER: "execution_controller", ProcessRole.WORKER: "worker"}
+
+
+@attrs.frozen(kw_only=True)
+class ActiveView:
+    """A process of a node; `worker_id` is a number that is unique on that node."""
+
+    worker_id: int
+    assignment: str
+    pid: int
+    ex_id: str
+    job_id: str
+
+
+@attrs.frozen(kw_only=True)
+class NodeView:
+    """A node as `/cluster/state` shows it; `available` also counts what is about to start."""
+
+    node_id: str
+    hostname: str
+    pid: int
+    python: str
+    version: str
+    total: int
+    state: str
+    available: int
+    active: tuple[ActiveView, ...]
+
+
+@attrs.frozen(kw_only=True)
+class ControllerView:
+    """A running execution whose controller is connected, with its counters."""
+
+    ex_id: str
+    job_id: str
+    name: str
+    stats: ExecutionStats
+
+
+@attrs.frozen(kw_only=True)
+class ExecutionView:
+    """What the cluster knows of one execution.
+
+    Attributes:
+        workers_running: Worker processes that a node reports.
+        controller_node: Where the controller was placed, None without one.
+        is_connected: The controller can be told something.
+        waiting_reason: Why something of it does not run yet; empty when nothing is missing.
+    """
+
+    ex_id: str
+    job_id: str
+    status: Status
+    generation: int
+    workers: int
+    workers_running: int
+    paused: bool
+    controller_node: str | None
+    is_connected: bool
+    waiting_reason: str
+    stats: ExecutionStats
+
+
+@attrs.frozen(kw_only=True)
+class ClusterStats:
+    """Sums over all executions since the master started."""
+
+    processed: int = 0
+    failed: int = 0
+    queued: int = 0
+    job_duration: int = 0
+    workers_joined: int = 0
+    workers_disconnected: int = 0
+    workers_reconnected: int = 0
+
+    def plus(self, stats: ExecutionStats) -> "ClusterStats":
+        """These sums with the counters of one more execution."""
+        return ClusterStats(
+            **{
+                field.name: getattr(self, field.name) + getattr(stats, field.name)
+                for field in attrs.fields(ClusterStats)
+            }
+        )
+
+
+def view_node(node: Node) -> NodeView:
+    """A node as the API shows it."""
+    active = tuple(
+        ActiveView(
+            worker_id=placement.number,
+            assignment=ASSIGNMENTS[placement.role],
+            pid=placement.pid,
+            ex_id=placement.ex_id,
+            job_id=placement.job_id,
+        )
+        for placement in node.placements.values()
+        if placement.is_reported
+    )
+    return NodeView(
+        node_id=node.node_id,
+        hostname=node.hostname,
+        pid=node.pid,
+        python=node.python,
+        version=node.version,
+        total=node.slots,
+        state="connected" if node.link.is_reachable else "disconnected",
+        available=node.free,
+        active=active,
+    )
+
+
+def view_execution(execution: Execution, free: int, nodes: int) -> ExecutionView:
+    """An execution as the API shows it, with `free` slots on `nodes` nodes."""
+    controller = execution.controller
+    running = [
+        seat
+        for seat in execution.seats.running
+        if (node := execution.members.node_of(execution.ex_id, seat.proc_id or "")) is not None
+        and node.placements[seat.proc_id or ""].is_reported
+    ]
+    return ExecutionView(
+        ex_id=execution.ex_id,
+        job_id=execution.record.job_id,
+        status=execution.status,
+        generation=execution.generation,
+        workers=execution.intent.workers,
+        workers_running=len(running),
+        paused=execution.intent.paused,
+        controller_node=controller.node_id if controller else None,
+        is_connected=execution.is_connected,
+        waiting_reason=waiting_reason(execution, free, nodes),
+        stats=execution.stats,
+    )
+
+
+def waiting_reason(execution: Execution, free: int, nodes: int) -> str:
+    """Why something of the execution does not run yet, in words; empty when nothing is missing."""
+    if not execution.is_active or execution.status is Status.STOPPING:
+        return ""
+    room = f"{free} slots are free on {nodes} nodes" if nodes else "no node is connected"
+    if execution.controller is None:
+        return f"waits for 2 free slots, one for its controller and one for a worker: {room}"
+    if not execution.controller.is_welcomed:
+        return f"waits for its controller to call from node {execution.controller.node_id}"
+    missing = execution.intent.workers - len(execution.seats.placed)
+    return (
+        f"{missing} of {execution.intent.workers} workers wait for a free slot: {room}" if missing > 0 else ""
+    )
+
+
+def is_listed(execution: Execution) -> bool:
+    """Whether `/cluster/controllers` lists it."""
+    return execution.status in RUNNING_STATUSES and execution.is_connected

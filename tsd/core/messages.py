@@ -259,6 +259,9 @@ class RecordBatch:
     """1, 2, ...; the master takes them in order and a repeated one is stored again, which is harmless."""
     sources: tuple[str, ...]
     rows: list[SliceRow]
+    first: int = 0
+    """The oldest number without an answer when this was sent: a master that has just started begins with
+    that one. 0 does not say, and whichever comes first then counts as the oldest."""
 
 
 @attrs.frozen(kw_only=True)

@@ -1,0 +1,584 @@
+"""One controller core with a master, a slicer and worker cores around it, in virtual time.
+
+The master, the slicer and the operation threads are models; both machines are the real ones. Messages take
+`delay_s`, keep their order on each link, and can be held up or dropped by tests.
+"""
+
+import heapq
+import json
+from collections import deque
+from collections.abc import Callable, Iterable
+
+from tsd.core.execution import events as ev
+from tsd.core.execution.lifecycle import LifecycleEvent, next_status
+from tsd.core.execution.machine import ExecutionMachine
+from tsd.core.execution.terms import Limits
+from tsd.core.execution.worker import WorkerMachine
+from tsd.core.messages import (
+    ControllerBeat,
+    ControllerHello,
+    ControllerWelcome,
+    LeaseGranted,
+    ProcessExit,
+    RecordBatch,
+    RecordsSaved,
+    RecoveryAsk,
+    RecoveryPage,
+    Slices,
+    StatusIs,
+    StatusReport,
+    Wanted,
+    WorkerHello,
+)
+from tsd.core.records import REPLAYED_STATES, RecoveryMode, SlicerPosition, SliceState, Status
+from tsd.errors import IllegalTransition
+
+EX = "ex-1"
+WALL = 1_700_000_000.0
+LIMITS = Limits(
+    beat_interval_s=1.0,
+    worker_disconnect_timeout_s=10.0,
+    slicer_timeout_s=20.0,
+    max_buffered_records=1_000,
+    replay_page=7,
+)
+
+
+def record_key(row):
+    """(source, slicer, order) of a row."""
+    return row[:3]
+
+
+class ModelMaster:
+    """Answers a controller as the cluster core and the store do, and keeps what it was told."""
+
+    def __init__(
+        self, rig, *, mode="", resume=False, sources=(EX,), records=None, status=Status.INITIALIZING
+    ):
+        self.rig = rig
+        self.mode = mode
+        self.resume = resume
+        self.sources = sources
+        self.records = dict(records or {})
+        self.status = status
+        self.wanted = Wanted(revision=1, workers=1)
+        self.saves = True
+        self.is_away = False
+        self.grants = True
+        self.lease_s = 5.0
+        self.batches = []
+        self.reports = []
+        self.illegal = []
+        self.beats = []
+        self.asks = []
+        self.hellos = 0
+        self.knows = False
+        self.was_final = False
+        self.seen_reports = set()
+        self.statuses = [status]
+
+    def want(self, **changes):
+        import attrs
+
+        self.wanted = attrs.evolve(self.wanted, revision=self.wanted.revision + 1, **changes)
+        self.rig.to_controller(self.wanted)
+
+    def events(self):
+        return [report.event for report in self.reports]
+
+    def receive(self, message):
+        if self.is_away:
+            return
+        rig = self.rig
+        match message:
+            case ControllerHello():
+                self.hellos += 1
+                self.knows = True
+                rig.to_controller(
+                    ControllerWelcome(
+                        lease_s=self.lease_s,
+                        beat_interval_s=1.0,
+                        execution=rig.execution,
+                        resume=self.resume,
+                        sources=tuple(self.sources),
+                        mode=self.mode,
+                        wanted=self.wanted,
+                    )
+                )
+            case ControllerBeat():
+                self.beats.append(message)
+                rig.check_beat(message)
+                if self.grants:
+                    rig.to_controller(LeaseGranted(sent_at=message.sent_at))
+            case RecordBatch():
+                self.store(message)
+            case StatusReport():
+                self.report(message)
+            case RecoveryAsk():
+                self.asks.append(message)
+                rig.to_controller(self.page(message))
+            case _:
+                raise AssertionError(message)
+
+    def store(self, batch):
+        if not self.saves:
+            return
+        rig = self.rig
+        rig.check_batch(batch)
+        self.batches.append(batch)
+        for row in batch.rows:
+            self.records[record_key(row)] = row
+        rig.to_controller(RecordsSaved(seq=batch.seq))
+
+    def report(self, report):
+        rig = self.rig
+        if report.seq not in self.seen_reports:
+            self.seen_reports.add(report.seq)
+            self.reports.append(report)
+            rig.check_report(report)
+            event = LifecycleEvent(report.event)
+            try:
+                if event is not LifecycleEvent.STOPPED:
+                    self.status = next_status(self.status, event)
+                    self.statuses.append(self.status)
+            except IllegalTransition:
+                self.illegal.append((self.status, event))
+        rig.to_controller(StatusIs(seq=report.seq, status=self.status.value))
+
+    def page(self, ask):
+        modes = REPLAYED_STATES[RecoveryMode(ask.mode)] if ask.mode else frozenset()
+        own = frozenset({SliceState.PENDING, SliceState.START})
+        keys = [
+            key
+            for key, row in sorted(self.records.items())
+            if (row[3] in own if key[0] == 0 else row[3] in modes)
+            and (ask.after is None or key > tuple(ask.after))
+        ]
+        page = keys[: ask.limit]
+        positions, counts = (), (0, 0, 0, 0)
+        if ask.after is None:
+            slicers = {key[1] for key in self.records}
+            found = []
+            for slicer_id in sorted(slicers):
+                source = min(key[0] for key in self.records if key[1] == slicer_id)
+                order = max(key[2] for key in self.records if key[:2] == (source, slicer_id))
+                row = self.records[source, slicer_id, order]
+                found.append(
+                    SlicerPosition(
+                        slicer_id=slicer_id, slicer_order=order if source == 0 else 0, last_slice=row[6]
+                    )
+                )
+            positions = tuple(found)
+            counts = tuple(
+                sum(1 for key, row in self.records.items() if key[0] == 0 and row[3] == state)
+                for state in SliceState
+            )
+        rows = [self.records[key] for key in page]
+        return RecoveryPage(
+            ask_id=ask.ask_id,
+            slices=tuple((r[0], r[1], r[2], r[3], r[4], r[6], r[7], r[9]) for r in rows),
+            is_last=len(page) == len(keys),
+            positions=positions,
+            counts=counts,
+        )
+
+
+class ModelSlicer:
+    """Makes what it was given; `requests` has a list of results for each slicer."""
+
+    def __init__(self, requests, *, recoverable=True, persistent=False, max_queue_length=10_000, hooks=False):
+        self.left = [deque(results) for results in requests]
+        self.recoverable = recoverable
+        self.persistent = persistent
+        self.max_queue_length = max_queue_length
+        self.hooks = hooks
+        self.started_with = None
+        self.error = None
+        self.handed_out = []
+        self.rooms = []
+        self.answers = True
+        self.told = []
+
+    def make(self, room):
+        """Return a `SlicesMade` for up to `room` slices."""
+        items, lists = [], 0
+        while len(items) < room and any(self.left):
+            for slicer_id, left in enumerate(self.left):
+                if left and len(items) < room:
+                    result = left.popleft()
+                    lists += isinstance(result, list)
+                    for request in result if isinstance(result, list) else [result]:
+                        pin = request.get("request_worker")
+                        items.append((slicer_id, json.dumps(request), request.get("slice_id"), pin))
+        self.handed_out += items
+        is_dry = not any(self.left)
+        return ev.SlicesMade(
+            items,
+            finished=is_dry and not self.persistent and room > 0,
+            idle=is_dry and self.persistent,
+            max_queue_length=self.max_queue_length,
+            subslices=lists,
+        )
+
+
+class RigWorker:
+    """A worker core and a model of its operation thread."""
+
+    def __init__(self, rig, peer, number, duration_s, outcome, build_s):
+        self.rig = rig
+        self.peer = peer
+        self.machine = WorkerMachine(
+            proc_id=peer, ex_id=EX, generation=rig.generation, number=number, pid=number, limits=rig.limits
+        )
+        self.number = number
+        self.duration_s = duration_s
+        self.outcome = outcome
+        self.build_s = build_s
+        self.queue = deque()
+        self.running = None
+        self.is_ready = False
+        self.is_dead = False
+        self.exit = None
+        self.ran = []
+        self.is_cut_off = False
+        self.is_frozen = False
+        self.frozen = []
+        self.flushes = 0
+        self.log_levels = []
+        self.wake = None
+        self.feed(ev.Tick())
+
+    def feed(self, event):
+        if self.is_dead:
+            return
+        if self.is_frozen:
+            self.frozen.append(event)
+            return
+        effects = self.machine.handle(event, now=self.rig.now)
+        for _peer, message in effects.sends:
+            self.rig.link_in(self, message)
+        for action in effects.actions:
+            self.act(action)
+        self.arm()
+
+    def arm(self):
+        at = self.machine.wake_at()
+        if at is not None and at != self.wake and not self.is_dead:
+            self.wake = at
+            self.rig.at(at, lambda: self.tick(at))
+
+    def tick(self, at):
+        if self.wake == at and not self.is_dead:
+            self.wake = None
+            self.feed(ev.Tick())
+            self.arm()
+
+    def thaw(self):
+        self.is_frozen = False
+        held, self.frozen = self.frozen, []
+        for event in held:
+            self.feed(event)
+        self.feed(ev.Tick())
+
+    def act(self, action):
+        match action:
+            case ev.BuildPipeline():
+                self.rig.after(self.build_s, self.built)
+            case ev.Run():
+                self.queue.extend(action.items)
+                self.begin()
+            case ev.TakeBack():
+                taken = []
+                while self.queue and (action.count < 0 or len(taken) < action.count):
+                    taken.append(self.queue.pop()[0])
+                self.rig.after(0, lambda: self.feed(ev.TookBack(taken)))
+            case ev.Drop():
+                self.queue = deque(item for item in self.queue if item[0] not in action.ns)
+            case ev.Flush():
+                self.flushes += 1
+                self.rig.after(0, lambda: self.feed(ev.Flushed()))
+            case ev.SetLogLevel():
+                self.log_levels.append(action.level)
+            case ev.Exit():
+                self.exit = action
+                self.is_dead = True
+            case _:
+                raise AssertionError(action)
+
+    def built(self):
+        if isinstance(self.outcome, str):
+            self.feed(ev.PipelineFailed(self.outcome))
+            return
+        self.is_ready = True
+        self.feed(ev.PipelineReady())
+        self.begin()
+
+    def begin(self):
+        if self.running is None and self.queue and self.is_ready and not self.is_dead:
+            self.running = item = self.queue.popleft()
+            duration_s = self.duration_s(item) if callable(self.duration_s) else self.duration_s
+            self.rig.after(duration_s, lambda: self.ended(item, duration_s))
+
+    def ended(self, item, duration_s):
+        if self.is_dead or self.running is not item:
+            return
+        self.running = None
+        self.ran.append(item)
+        n = item[0]
+        busy_us = int(duration_s * 1e6)
+        verdict = self.outcome(item) if self.outcome else None
+        if verdict is None:
+            self.feed(ev.SlicesRan([n], [], busy_us))
+        else:
+            self.feed(ev.SlicesRan([], [(n, *verdict)], busy_us))
+        self.begin()
+
+    def die(self, *, exit_code=None, signal=9, tell=True):
+        """The process ends suddenly; its node says so at once."""
+        self.is_dead = True
+        running = self.running[0] if self.running else None
+        exit_ = ProcessExit(
+            proc_id=self.peer,
+            ex_id=EX,
+            exit_code=exit_code,
+            signal=None if exit_code is not None else signal,
+            running=running,
+        )
+        if tell:
+            master = self.rig.master
+            master.want(exits=(*master.wanted.exits, exit_))
+        return exit_
+
+
+class Rig:
+    """Everything around one `ExecutionMachine`, in virtual time."""
+
+    def __init__(
+        self,
+        requests: Iterable = (),
+        *,
+        slicers: list | None = None,
+        limits: Limits = LIMITS,
+        delay_s: float = 0.001,
+        generation: int = 1,
+        start: bool = True,
+        recoverable: bool = True,
+        persistent: bool = False,
+        max_queue_length: int = 10_000,
+        hooks: bool = False,
+        master: dict | None = None,
+        job: dict | None = None,
+    ) -> None:
+        self.now = 100.0
+        self.limits = limits
+        self.delay_s = delay_s
+        self.generation = generation
+        self._heap: list[tuple[float, int, Callable[[], None]]] = []
+        self._count = 0
+        self.execution = json.dumps(
+            {
+                "ex_id": EX,
+                "lifecycle": "persistent" if persistent else "once",
+                "max_retries": 1,
+                "probation_window": 3_000,
+                "slicers": 1,
+                **(job or {}),
+            }
+        )
+        self.slicer = ModelSlicer(
+            slicers if slicers is not None else [list(requests)],
+            recoverable=recoverable,
+            persistent=persistent,
+            max_queue_length=max_queue_length,
+            hooks=hooks,
+        )
+        self.master = ModelMaster(self, **(master or {}))
+        self.workers: dict[str, RigWorker] = {}
+        self.exit: ev.Exit | None = None
+        self.dispatched: list[tuple[str, tuple]] = []
+        self.hook_calls: list[ev.TellHooks] = []
+        self.log_levels: list[str | None] = []
+        self.sent: list[tuple[float, str, object]] = []
+        self.recorded: set[tuple[int, int, int]] = set(self.master.records)
+        self.batch_rows: dict[int, list] = {}
+        self.last_beat: ControllerBeat | None = None
+        self.machine = ExecutionMachine(
+            ex_id=EX,
+            generation=generation,
+            address="tcp://c:1",
+            wall_offset_s=WALL,
+            limits=limits,
+        )
+        self._wake: float | None = None
+        if start:
+            self.feed(ev.Tick())
+
+    # --- time
+
+    def at(self, when, call):
+        self._count += 1
+        heapq.heappush(self._heap, (max(when, self.now), self._count, call))
+
+    def after(self, delay_s, call):
+        self.at(self.now + delay_s, call)
+
+    def run(self, seconds):
+        """Let so much time pass."""
+        end = self.now + seconds
+        steps = 0
+        while self._heap and self._heap[0][0] <= end:
+            self.now, _, call = heapq.heappop(self._heap)
+            call()
+            steps += 1
+            assert steps < 2_000_000, "the machines spin"
+        self.now = end
+        return self
+
+    def run_until(self, condition, limit_s=120.0):
+        """Let time pass until the condition holds; fails after `limit_s` of virtual time."""
+        end = self.now + limit_s
+        while not condition():
+            assert self._heap and self._heap[0][0] <= end, "it never happened"
+            self.now, _, call = heapq.heappop(self._heap)
+            call()
+        return self
+
+    # --- the controller's shell
+
+    def feed(self, event):
+        if self.exit is not None:
+            return
+        effects = self.machine.handle(event, now=self.now)
+        for peer, message in effects.sends:
+            self.sent.append((self.now, peer, message))
+            if peer == "":
+                self.after(self.delay_s, lambda message=message: self.master.receive(message))
+            else:
+                self.to_worker(peer, message)
+        for action in effects.actions:
+            self.act(action)
+        self.arm()
+
+    def arm(self):
+        at = self.machine.wake_at()
+        if at is not None and at != self._wake:
+            self._wake = at
+            self.at(at, lambda: self.tick(at))
+
+    def tick(self, at):
+        if self._wake == at:
+            self._wake = None
+            self.feed(ev.Tick())
+            self.arm()
+
+    def act(self, action):
+        match action:
+            case ev.BuildSlicer():
+                info = ev.SlicerInfo(self.slicer.recoverable, len(self.slicer.left))
+                self.after(0, lambda: self.feed(info))
+            case ev.StartSlicer():
+                self.slicer.started_with = action.recovery
+                ready = ev.SlicerReady(len(self.slicer.left), self.slicer.max_queue_length, self.slicer.hooks)
+                self.after(0, lambda: self.feed(ready))
+            case ev.MakeSlices():
+                self.slicer.rooms.append(action.room)
+                if self.slicer.error:
+                    self.after(0, lambda: self.feed(ev.SlicerFailed(self.slicer.error)))
+                elif self.slicer.answers:
+                    self.after(0, lambda: self.feed(self.slicer.make(action.room)))
+            case ev.TellHooks():
+                self.hook_calls.append(action)
+            case ev.SetLogLevel():
+                self.log_levels.append(action.level)
+            case ev.Exit():
+                self.exit = action
+            case _:
+                raise AssertionError(action)
+
+    def to_controller(self, message):
+        self.after(self.delay_s, lambda: self.feed(ev.FromMaster(message)))
+
+    def to_worker(self, peer, message):
+        worker = self.workers.get(peer)
+        if worker is None or worker.is_dead or worker.is_cut_off:
+            self.after(0, lambda: self.feed(ev.NotSent(peer, message, unreachable=True)))
+            return
+        if isinstance(message, Slices):
+            self.dispatched += [(peer, item) for item in message.items]
+        self.after(self.delay_s, lambda: self.deliver(worker, message))
+
+    def deliver(self, worker, message):
+        if not (worker.is_dead or worker.is_cut_off):
+            worker.feed(ev.FromController(message))
+
+    def link_in(self, worker, message):
+        if not worker.is_cut_off:
+            peer = worker.peer
+            self.after(self.delay_s, lambda: self.feed(ev.FromWorker(peer, message)))
+
+    def worker(self, number=1, *, duration_s=0.01, outcome=None, build_s=0.0, start=1) -> RigWorker:
+        """Start a worker process."""
+        peer = f"{EX}/{self.generation}/w{number}.{start}"
+        self.workers[peer] = worker = RigWorker.__new__(RigWorker)
+        worker.__init__(self, peer, number, duration_s, outcome, build_s)
+        return worker
+
+    # --- what must hold whenever something arrives at the master
+
+    def check_batch(self, batch):
+        """The rows of each slicer keep their order: nothing is recorded before what precedes it."""
+        if batch.seq in self.batch_rows:
+            assert batch.rows == self.batch_rows[batch.seq], "a repeated batch changed"
+            return
+        self.batch_rows[batch.seq] = batch.rows
+        self.recorded |= {record_key(row) for row in batch.rows}
+        for source, slicer_id, order, *_rest in batch.rows:
+            if source == 0 and order > 1:
+                assert (0, slicer_id, order - 1) in self.recorded, "a gap in the records of a slicer"
+
+    def check_beat(self, beat):
+        self.last_beat = beat
+
+    def check_report(self, report):
+        """The last word comes after every row was acknowledged, and `completed` needs all completed."""
+        if report.event in ("completed", "failed"):
+            for slicer_id, request, _id, _pin in self.slicer.handed_out:
+                assert any(
+                    row[1] == slicer_id and row[6] == request for row in self.master.records.values()
+                ), "reported before all was recorded"
+        if report.event == "completed":
+            states = {row[3] for key, row in self.master.records.items() if key[0] == 0}
+            assert states <= {SliceState.COMPLETED}
+
+    def states(self):
+        """How many records are in each state, by word."""
+        words = [SliceState(row[3]).word for row in self.master.records.values()]
+        return {word: words.count(word) for word in sorted(set(words))}
+
+    def runs(self):
+        """How often each slice was run to its end, by number."""
+        counts: dict[int, int] = {}
+        for worker in self.workers.values():
+            for item in worker.ran:
+                counts[item[0]] = counts.get(item[0], 0) + 1
+        return counts
+
+    @property
+    def stats(self):
+        return self.machine.stats(self.now)
+
+
+def numbers(count, start=1):
+    """Requests that count up."""
+    return [{"i": i} for i in range(start, start + count)]
+
+
+def hello(peer_number=1, *, holds=(), generation=1, ex_id=EX, protocol=1):
+    return WorkerHello(
+        protocol=protocol,
+        ex_id=ex_id,
+        generation=generation,
+        number=peer_number,
+        pid=1,
+        holds=list(holds),
+    )

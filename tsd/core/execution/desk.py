@@ -1,0 +1,331 @@
+"""The controller's side of the link to its workers: what each message does to slices and workers."""
+
+import attrs
+
+from tsd.core.execution.dispatch import Dispatcher
+from tsd.core.execution.ledger import PENDING, Slice, SliceLedger
+from tsd.core.execution.outbox import Outbox
+from tsd.core.execution.terms import Limits
+from tsd.core.execution.workers import Worker, WorkerTable
+from tsd.core.messages import (
+    PROTOCOL,
+    Again,
+    Alive,
+    FromWorker,
+    GiveBack,
+    Message,
+    ProcessExit,
+    Refused,
+    Results,
+    ResultsSeen,
+    Slices,
+    WorkerBeat,
+    WorkerBye,
+    WorkerHello,
+    WorkerSettings,
+    WorkerWelcome,
+)
+
+_SIGNALS = {
+    1: "SIGHUP",
+    2: "SIGINT",
+    3: "SIGQUIT",
+    4: "SIGILL",
+    6: "SIGABRT",
+    7: "SIGBUS",
+    8: "SIGFPE",
+    9: "SIGKILL",
+    11: "SIGSEGV",
+    13: "SIGPIPE",
+    15: "SIGTERM",
+    24: "SIGXCPU",
+    25: "SIGXFSZ",
+    31: "SIGSYS",
+}
+_UNTOLD = "?"
+
+
+@attrs.define(kw_only=True, eq=False)
+class WorkerDesk:
+    """Takes in what workers say and what is said of them.
+
+    Attributes:
+        execution: The execution document; empty until the master's welcome, and no worker is welcomed before.
+        ended: Slices that ended in the present event; the caller empties it.
+        failures: Those of them that ended in error.
+        broken: Why a worker could not start; empty while none said so.
+        is_recalling: What is not begun is to come back.
+        is_ending: Workers are ended on purpose, so no slice is blamed for it.
+        has_changed: The lists of workers changed; the caller resets it.
+    """
+
+    ex_id: str
+    generation: int
+    limits: Limits
+    outbox: Outbox
+    ledger: SliceLedger
+    dispatcher: Dispatcher
+    table: WorkerTable
+    execution: str = ""
+    beat_s: float
+    max_retries: int = 0
+    log_level: str | None = None
+    ended: list[Slice] = attrs.field(factory=list)
+    failures: list[Slice] = attrs.field(factory=list)
+    broken: str = ""
+    is_recalling: bool = False
+    is_ending: bool = False
+    has_changed: bool = False
+    _early: dict[str, WorkerHello] = attrs.field(factory=dict)
+
+    # --- messages
+
+    def handle(self, peer: str, message: FromWorker, now: float, at_ms: int) -> None:
+        """Take in a message of a worker."""
+        worker = self.table.members.get(peer)
+        if worker is None:
+            self._stranger(peer, message, now, at_ms)
+            return
+        worker.heard_at = now
+        was_down = worker.down_since is not None
+        if was_down or worker.blocked:
+            worker.down_since = None
+            worker.blocked = False
+            self.dispatcher.settle(worker, now)
+        if isinstance(message, Results):
+            worker.spoke = True
+            self._results(worker, message, now, at_ms)
+        elif isinstance(message, WorkerBeat):
+            worker.spoke = True
+            self._beat(worker, message, now)
+        elif isinstance(message, WorkerHello):
+            self._hello(peer, message, now, at_ms)
+            return
+        else:
+            self._bye(peer, message, at_ms)
+            return
+        if was_down:
+            # What was on its way when the link broke is lost: only its hello says what it holds.
+            self.outbox.send(peer, Again())
+
+    def welcome_early(self, now: float, at_ms: int) -> None:
+        """The execution is known: answer the workers that came before that."""
+        early, self._early = self._early, {}
+        for peer, hello in early.items():
+            self._hello(peer, hello, now, at_ms)
+
+    def _stranger(self, peer: str, message: FromWorker, now: float, at_ms: int) -> None:
+        if self.table.is_fenced(peer):
+            self.outbox.send(peer, Refused(reason="given up: its link was down for too long"))
+        elif peer in self.table.ended:
+            if isinstance(message, Results):
+                # Sent before it ended; what it finished is finished.
+                self._count(Worker(peer, 0, now, now, None), message, now, at_ms)
+        elif isinstance(message, WorkerHello):
+            self._hello(peer, message, now, at_ms)
+        elif not isinstance(message, WorkerBye):
+            self.outbox.send(peer, Again())
+
+    def _hello(self, peer: str, hello: WorkerHello, now: float, at_ms: int) -> None:
+        if reason := self._objection(hello):
+            self.outbox.send(peer, Refused(reason=reason))
+            return
+        if not self.execution:
+            self._early[peer] = hello
+            return
+        worker = self.table.members.get(peer)
+        if worker is None:
+            worker = self.table.join(peer, hello.number, self.log_level, now)
+            self.has_changed = True
+        else:
+            if worker.spoke:
+                self.table.reconnected += 1
+            self._resync(worker, hello, at_ms)
+        worker.spoke = False
+        worker.asked_back = False
+        worker.passed_over = None
+        worker.log_level = self.log_level
+        self.outbox.send(
+            peer,
+            WorkerWelcome(
+                execution=self.execution,
+                beat_interval_s=self.beat_s,
+                keep=[n for n in hello.holds if n in worker.held],
+                log_level=self.log_level,
+            ),
+        )
+        self.dispatcher.settle(worker, now)
+
+    def _resync(self, worker: Worker, hello: WorkerHello, at_ms: int) -> None:
+        """What it does not hold got lost on the way (or was held by an earlier word) and waits again."""
+        holds = set(hello.holds)
+        missing = [entry for n, entry in worker.held.items() if n not in holds]
+        for entry in missing:
+            del worker.held[entry.item[0]]
+        if missing:
+            self.dispatcher.put_back(missing, at_ms)
+
+    def _objection(self, hello: WorkerHello) -> str:
+        if hello.protocol != PROTOCOL:
+            return f"protocol {hello.protocol} is not {PROTOCOL}"
+        if hello.ex_id != self.ex_id:
+            return f"this is the controller of execution {self.ex_id}, not of {hello.ex_id}"
+        if hello.generation != self.generation:
+            return f"generation {hello.generation} is not {self.generation}"
+        return ""
+
+    def _results(self, worker: Worker, message: Results, now: float, at_ms: int) -> None:
+        if message.seq != worker.seq + 1:
+            # A repeated one, or one whose predecessor got lost and will be repeated first.
+            if message.seq <= worker.seq:
+                self.ledger.refused_results += len(message.done) + len(message.full)
+            self.outbox.send(worker.peer, ResultsSeen(seq=worker.seq))
+            return
+        worker.seq = message.seq
+        self.outbox.send(worker.peer, ResultsSeen(seq=message.seq))
+        count = self._count(worker, message, now, at_ms)
+        if count:
+            worker.progress_at = now
+            worker.note_pace(count, message.busy_us, self.limits.credit_s, self.limits.credit_max)
+        if message.returned:
+            self._take_back(worker, message.returned, at_ms)
+        self.dispatcher.settle(worker, now)
+
+    def _count(self, worker: Worker, message: Results, now: float, at_ms: int) -> int:
+        count = len(message.done) + len(message.full)
+        if count:
+            ended, failures = self.ledger.take(worker, message, at_ms)
+            self.ended += ended
+            self.failures += failures
+            self.ledger.recorder.within(self.limits.commit_interval_s, now)
+            if self.ledger.disturbed:
+                for other in self.ledger.disturbed:
+                    self.dispatcher.settle(other, now)
+                self.ledger.disturbed.clear()
+        return count
+
+    def _take_back(self, worker: Worker, returned: list[int], at_ms: int) -> None:
+        worker.asked_back = False
+        entries = [entry for n in returned if (entry := worker.held.pop(n, None)) is not None]
+        self.dispatcher.put_back(entries, at_ms)
+
+    def _beat(self, worker: Worker, beat: WorkerBeat, now: float) -> None:
+        self.outbox.send(worker.peer, Alive())
+        if worker.asked_back:
+            worker.asked_back = False
+            self.dispatcher.arm(now)
+        if worker.passes_over(beat.running, beat.held):
+            self.outbox.send(worker.peer, Again())
+
+    def _bye(self, peer: str, bye: WorkerBye, at_ms: int) -> None:
+        if bye.failed and not self.broken:
+            self.broken = bye.reason
+        self._release(peer, at_ms, is_lost=False)
+
+    def _release(self, peer: str, at_ms: int, *, is_lost: bool) -> None:
+        """The worker is gone: what it held waits again."""
+        worker = self.table.remove(peer, is_lost=is_lost)
+        self.has_changed = True
+        if worker is not None:
+            entries = list(worker.held.values())
+            worker.held.clear()
+            self.dispatcher.put_back(entries, at_ms)
+            self.dispatcher.forget(worker)
+            if worker.reserved:
+                self.dispatcher.look_for_room()
+
+    # --- what others say of workers
+
+    def process_ended(self, exit_: ProcessExit, now: float, at_ms: int) -> None:
+        """The node saw a worker process end; told once for each process.
+
+        The slice that it was running is held against it, unless the worker was given up or told to
+        end, for then we had it killed.
+        """
+        peer = exit_.proc_id
+        is_ours = self.table.is_fenced(peer) or self.is_ending
+        self.table.lost.pop(peer, None)
+        entry = self.ledger.unfinished.get(exit_.running) if exit_.running is not None else None
+        if entry is not None and (is_ours or entry.holder not in (peer, None)):
+            entry = None
+        if entry is not None:
+            n = entry.item[0]
+            self.ledger.deaths[n] = self.ledger.deaths.get(n, 0) + 1
+            was_waiting = entry.holder is None
+            if self.ledger.deaths[n] > self.max_retries:
+                self._poison(entry, exit_, now, at_ms)
+            elif was_waiting:
+                self.dispatcher.isolate(entry)
+        self._release(peer, at_ms, is_lost=False)
+
+    def _poison(self, entry: Slice, exit_: ProcessExit, now: float, at_ms: int) -> None:
+        n = entry.item[0]
+        deaths = self.ledger.deaths[n]
+        times = "once" if deaths == 1 else f"{deaths} times"
+        how = (
+            f"signal {exit_.signal} ({_SIGNALS.get(exit_.signal, 'unknown')})"
+            if exit_.signal is not None
+            else f"exit code {exit_.exit_code}"
+        )
+        text = (
+            f"Slice failed processing, caused by the end of its worker process: it ended {times} while it ran"
+            f" this slice, at last with {how} as {exit_.proc_id}"
+        )
+        if exit_.detail:
+            text = f"{text}\n{exit_.detail}"
+        self.ledger.fail(entry, (n, 3, deaths - 1, text, None), at_ms)
+        self.ledger.recorder.within(self.limits.commit_interval_s, now)
+        self.ended.append(entry)
+        self.failures.append(entry)
+
+    def round(self, now: float, at_ms: int) -> None:
+        """Once a beat: probe silent links, give up lost workers, say again what may have got lost."""
+        probes, lost = self.table.round(self.beat_s, now)
+        for worker in probes:
+            self.outbox.send(worker.peer, Alive())
+        for worker in lost:
+            self._release(worker.peer, at_ms, is_lost=True)
+            self.outbox.send(worker.peer, Refused(reason="given up: its link was down for too long"))
+        for worker in self.table.members.values():
+            if worker.log_level != self.log_level:
+                worker.log_level = self.log_level
+                self.outbox.send(worker.peer, WorkerSettings(log_level=self.log_level))
+            if worker.reserved and len(worker.held) > 1:
+                self.outbox.send(worker.peer, GiveBack(count=-1))
+        if self.is_recalling:
+            self.recall()
+        self.dispatcher.mend(now)
+
+    def recall(self) -> None:
+        """Ask for all that is not begun."""
+        self.outbox.sends += self.dispatcher.recall()
+
+    def set_log_level(self, level: str | None) -> None:
+        """Tell all workers the level; `round` repeats it to those that did not get it."""
+        self.log_level = level
+        for worker in self.table.members.values():
+            worker.log_level = level
+            self.outbox.send(worker.peer, WorkerSettings(log_level=level))
+
+    def tell_all(self, message: Message) -> None:
+        """Send a message to every connected worker."""
+        for peer in self.table.members:
+            self.outbox.send(peer, message)
+
+    def not_sent(self, peer: str, message: Message, *, unreachable: bool, now: float, at_ms: int) -> None:
+        """A send to a worker was not taken: slices in it wait again."""
+        worker = self.table.members.get(peer)
+        if worker is None:
+            return
+        worker.unreached = worker.unreached or unreachable
+        if unreachable and worker.down_since is None:
+            worker.down_since = now
+        if isinstance(message, Slices):
+            worker.blocked = True
+            entries = [entry for item in message.items if (entry := worker.held.pop(item[0], None))]
+            self.dispatcher.put_back([entry for entry in entries if entry.state != PENDING], at_ms)
+        elif isinstance(message, WorkerSettings | WorkerWelcome):
+            worker.log_level = _UNTOLD
+        elif isinstance(message, GiveBack):
+            worker.asked_back = False
+        self.dispatcher.settle(worker, now)

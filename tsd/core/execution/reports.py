@@ -1,0 +1,123 @@
+"""What the controller reports of the status, one after the other until each is answered."""
+
+from collections import deque
+
+import attrs
+
+from tsd.core.execution.lifecycle import LifecycleEvent
+from tsd.core.messages import StatusReport
+from tsd.core.records import ExecutionStats
+
+_NEVER = float("inf")
+
+
+@attrs.define(kw_only=True)
+class StatusReports:
+    """Reports in order, one outstanding.
+
+    Attributes:
+        current: The one that waits for its answer; it is repeated.
+    """
+
+    ex_id: str
+    generation: int
+    current: StatusReport | None = None
+    _waiting: deque[tuple[LifecycleEvent, str]] = attrs.field(factory=deque)
+    _seq: int = 0
+
+    def add(self, event: LifecycleEvent, reason: str = "") -> None:
+        """Report this after those that wait."""
+        self._waiting.append((event, reason))
+
+    def is_idle(self) -> bool:
+        """Whether every report was answered."""
+        return self.current is None and not self._waiting
+
+    def has_next(self) -> bool:
+        """Whether the next report can be sent."""
+        return self.current is None and bool(self._waiting)
+
+    def next(self, stats: ExecutionStats) -> StatusReport:
+        """Make the next report the outstanding one."""
+        event, reason = self._waiting.popleft()
+        self._seq += 1
+        self.current = StatusReport(
+            ex_id=self.ex_id,
+            generation=self.generation,
+            seq=self._seq,
+            event=event.value,
+            reason=reason,
+            stats=stats,
+        )
+        return self.current
+
+    def answered(self, seq: int) -> LifecycleEvent | None:
+        """The master took report `seq` in; the event when that was the outstanding one."""
+        if self.current is None or self.current.seq != seq:
+            return None
+        event = LifecycleEvent(self.current.event)
+        self.current = None
+        return event
+
+
+@attrs.define(kw_only=True)
+class Standing:
+    """Whether the execution counts as failing, and the probation of one that is persistent.
+
+    Probation is passed after a whole window without a new error in which at least one slice ended well.
+
+    Attributes:
+        is_failing: An error was reported and not taken back.
+        check_at: End of the present window, infinite without probation.
+    """
+
+    window_s: float
+    is_once: bool
+    is_failing: bool = False
+    check_at: float = _NEVER
+    _failed: int = 0
+    _processed: int = 0
+
+    def fail(self, failed: int, processed: int, now: float) -> bool:
+        """A slice ended in error; whether that is to be reported."""
+        is_news = not self.is_failing
+        self.is_failing = True
+        if not self.is_once and self.check_at == _NEVER:
+            self._open(failed, processed, now)
+        return is_news
+
+    def check(self, failed: int, processed: int, now: float) -> bool:
+        """Whether probation is passed now; opens the next window when it is not."""
+        if now < self.check_at:
+            return False
+        if failed == self._failed and processed > self._processed:
+            self.is_failing = False
+            self.check_at = _NEVER
+            return True
+        self._open(failed, processed, now)
+        return False
+
+    def _open(self, failed: int, processed: int, now: float) -> None:
+        self._failed, self._processed = failed, processed
+        self.check_at = now + self.window_s
+
+
+@attrs.define(kw_only=True)
+class Patience:
+    """A limit on how long something may last; time in which it does not count is left out."""
+
+    limit_s: float
+    _spent_s: float = 0.0
+    _since: float | None = None
+
+    def is_over(self, *, counts: bool, now: float) -> bool:
+        """Say whether time counts from now on; returns whether the limit was reached by now."""
+        if self._since is not None:
+            self._spent_s += now - self._since
+        self._since = now if counts else None
+        return counts and self._spent_s >= self.limit_s
+
+    def reset(self) -> None:
+        """Begin anew."""
+        self._spent_s = 0.0
+        self._since = None

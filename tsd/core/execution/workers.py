@@ -1,0 +1,170 @@
+"""The workers of one execution, as its controller sees them: who is there, reachable, silent, lost.
+
+A worker is lost when its link stays down for `worker_disconnect_timeout`; it is then fenced: what it says
+later is answered with `Refused`. One that is silent on a healthy link is only counted as stalled,
+because user code may hold its interpreter.
+"""
+
+from collections import OrderedDict
+
+import attrs
+
+from tsd.core.execution.ledger import Slice
+from tsd.core.messages import LINK_SILENCE_BEATS
+
+CREDITS_FIRST = 2
+"""Before anything is known of how long slices take: one to run, one ahead."""
+
+
+@attrs.define(eq=False)
+class Worker:
+    """One connected worker process.
+
+    Attributes:
+        peer: Its ProcessId.
+        held: Slices it holds by number, in the order in which they were handed out.
+        depth: Credits: how many slices it may hold.
+        slice_us: Moving average of the time a slice takes.
+        seq: Last `Results` taken in.
+        heard_at: When it was last heard.
+        progress_at: When it last reported a result, or got a slice while it held none.
+        spoke: It has sent something other than a hello since its last hello.
+        busy: It holds a slice; kept by dispatch.
+        blocked: Too much waits for it already; nothing is given until it is heard.
+        down_since: When its link was first found down, None while it is up.
+        probed: A probe was sent in the last round.
+        unreached: That probe or another send found the link down.
+        asked_back: A `GiveBack` waits for its answer.
+        alone: Number of a slice that is run here and must be the only one.
+        reserved: It is being emptied for such a slice.
+        passed_over: Oldest slice that it held at its last beat although it was running a later one.
+        log_level: Level it was last told; `"?"` when that did not arrive.
+        place: Which list of dispatch it stands in.
+    """
+
+    peer: str
+    number: int
+    heard_at: float
+    progress_at: float
+    log_level: str | None
+    held: dict[int, Slice] = attrs.field(factory=dict)
+    depth: int = CREDITS_FIRST
+    slice_us: float = 0.0
+    seq: int = 0
+    spoke: bool = False
+    busy: bool = False
+    blocked: bool = False
+    down_since: float | None = None
+    probed: bool = False
+    unreached: bool = False
+    asked_back: bool = False
+    alone: int | None = None
+    reserved: bool = False
+    passed_over: int | None = None
+    place: "OrderedDict[str, Worker] | None" = None
+
+    @property
+    def names(self) -> tuple[str, str]:
+        """What a `request_worker` can call it."""
+        return (self.peer, str(self.number))
+
+    def note_pace(self, count: int, busy_us: int, credit_s: float, credit_max: int) -> None:
+        """Adapt the credits to slices that took `busy_us` together; they at most double each time."""
+        slice_us = max(1.0, busy_us / count)
+        if self.slice_us:
+            weight = min(0.8, 0.2 * count)
+            slice_us = self.slice_us + weight * (slice_us - self.slice_us)
+        self.slice_us = slice_us
+        self.depth = min(1 + int(credit_s * 1e6 / slice_us), 2 * self.depth, credit_max)
+
+    def passes_over(self, running: int | None, held: int) -> bool:
+        """Whether two beats in a row say that it will never run the oldest slice it is said to hold.
+
+        Workers run in the order given, so a worker that runs a later one, or nothing, never got it.
+        """
+        oldest = next(iter(self.held), None)
+        is_passed = oldest is not None and (
+            (running is None and held == 0) or (running != oldest and running in self.held)
+        )
+        is_known = is_passed and self.passed_over == oldest
+        self.passed_over = oldest if is_passed else None
+        return is_known
+
+
+@attrs.define(kw_only=True, eq=False)
+class WorkerTable:
+    """All workers that ever said hello to this controller.
+
+    Attributes:
+        members: Connected ones by identity.
+        named: Connected ones by each name that a slice can ask for.
+        lost: Those given up whose end the master has not told yet, in order of loss.
+        ended: Those that said goodbye or whose process ended.
+    """
+
+    disconnect_timeout_s: float
+    members: dict[str, Worker] = attrs.field(factory=dict)
+    named: dict[str, Worker] = attrs.field(factory=dict)
+    lost: dict[str, None] = attrs.field(factory=dict)
+    ended: set[str] = attrs.field(factory=set)
+    joined: int = 0
+    reconnected: int = 0
+    disconnected: int = 0
+    stalled: int = 0
+    _fenced: set[str] = attrs.field(factory=set)
+
+    def join(self, peer: str, number: int, log_level: str | None, now: float) -> Worker:
+        """A worker that was never seen before."""
+        worker = Worker(peer, number, now, now, log_level)
+        self.members[peer] = worker
+        for name in worker.names:
+            self.named[name] = worker
+        self.joined += 1
+        return worker
+
+    def remove(self, peer: str, *, is_lost: bool) -> Worker | None:
+        """A worker that is gone; None when it was not connected. A lost one is fenced."""
+        if is_lost:
+            self._fenced.add(peer)
+            self.lost[peer] = None
+        else:
+            self.ended.add(peer)
+        worker = self.members.pop(peer, None)
+        if worker is not None:
+            self.disconnected += 1
+            for name in worker.names:
+                if self.named.get(name) is worker:
+                    del self.named[name]
+        return worker
+
+    def is_fenced(self, peer: str) -> bool:
+        """Whether it was given up."""
+        return peer in self._fenced
+
+    def round(self, beat_s: float, now: float) -> tuple[list[Worker], list[Worker]]:
+        """Look at every worker; once a beat.
+
+        Returns:
+            Those whose link is to be probed, and those that are lost now.
+        """
+        probes: list[Worker] = []
+        lost: list[Worker] = []
+        stalled = 0
+        for worker in self.members.values():
+            if worker.down_since is not None:
+                if worker.probed and not worker.unreached:
+                    # The probe was taken: the link is up again, though its loop is silent yet.
+                    worker.down_since = None
+                elif now - worker.down_since >= self.disconnect_timeout_s:
+                    lost.append(worker)
+                    continue
+            silent_s = now - worker.heard_at
+            worker.blocked = False
+            worker.unreached = False
+            worker.probed = silent_s >= beat_s or worker.down_since is not None
+            if worker.probed:
+                probes.append(worker)
+            if silent_s >= LINK_SILENCE_BEATS * beat_s and worker.down_since is None:
+                stalled += 1
+        self.stalled = stalled
+        return probes, lost

@@ -1,4 +1,4 @@
-"""Drives one of the two machines of an execution: the loop around `handle` that both shells share.
+"""Drives a machine: the loop around `handle` that all shells share.
 
 Everything runs in the trio thread and `feed` never waits, so events are handled whole and in the order in
 which they come, whichever task brings them.
@@ -6,98 +6,101 @@ which they come, whichever task brings them.
 
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
+import attrs
 import trio
 
-from tsd.core.execution.events import Effects, Exit, NotSent, Tick
+from tsd.core.execution.events import Effects, Exit, NotSent
 from tsd.core.messages import Message
 from tsd.mesh.endpoint import Sent
 
+EffectsT = TypeVar("EffectsT")
+EffectsT_co = TypeVar("EffectsT_co", covariant=True)
 
-class Machine(Protocol):
-    """What is driven; see `tsd.core.execution.events`."""
 
-    def handle(self, event: Any, *, now: float) -> Effects:
+class Machine(Protocol[EffectsT_co]):
+    """What is driven; the cores say how in their modules."""
+
+    def handle(self, event: Any, *, now: float) -> EffectsT_co:
         """Take in an event."""
         ...
 
     def wake_at(self) -> float | None:
-        """When it wants a `Tick`."""
+        """When it wants a tick."""
         ...
 
 
-class Driver:
-    """Feeds a machine and carries out what it says.
+@attrs.frozen
+class End:
+    """The process is over.
+
+    Attributes:
+        code: Its exit code.
+        reason: Why, for people.
+    """
+
+    code: int
+    reason: str
+
+
+class Driver(Generic[EffectsT]):
+    """Feeds a machine and has its effects carried out.
 
     Args:
         machine: The machine; nobody else may feed it.
-        send: Gives a message to the mesh; peer `""` is the listener that this process dials.
-        act: Carries out an action other than `Exit`. It may call `feed`; the event is then handled next.
+        tick: The event that says that the time of `wake_at` has come.
+        perform: Carries out effects. It may call `feed` (the event is handled next) and `end`.
     """
 
     def __init__(
-        self, machine: Machine, *, send: Callable[[str, Message], Sent], act: Callable[[Any], None]
+        self, machine: Machine[EffectsT], *, tick: object, perform: Callable[[EffectsT], None]
     ) -> None:
         self._machine = machine
-        self._send = send
-        self._act = act
+        self._tick = tick
+        self._perform = perform
         self._events: deque[Any] = deque()
         self._is_feeding = False
         self._tick_at: float | None = None
         self._tick_moved = trio.Event()
         self._ended = trio.Event()
-        self._exit: Exit | None = None
+        self._end: End | None = None
 
     def feed(self, event: Any) -> None:
-        """Handle an event and carry out its effects, and those of what follows from it."""
+        """Have an event handled, its effects carried out, and what follows; nothing after the end."""
         self._events.append(event)
         if self._is_feeding:
             return
         self._is_feeding = True
         try:
-            while self._events:
-                self._handle(self._events.popleft())
+            while self._events and self._end is None:
+                self._perform(self._machine.handle(self._events.popleft(), now=trio.current_time()))
         finally:
             self._is_feeding = False
         self._set_alarm()
 
-    async def wait_exit(self) -> Exit:
-        """Wait until the machine says that the process is to end."""
+    def end(self, code: int, reason: str) -> None:
+        """Let the process end; the first one counts."""
+        if self._end is None:
+            self._end = End(code, reason)
+            self._ended.set()
+
+    async def wait_end(self) -> End:
+        """Wait for `end`."""
         await self._ended.wait()
-        assert self._exit is not None
-        return self._exit
+        assert self._end is not None
+        return self._end
 
-    async def keep_time(self, before_tick: Callable[[], None] = lambda: None) -> None:
-        """Feed `Tick` whenever the machine wants one, until cancelled.
-
-        Args:
-            before_tick: Called before each, to feed what only matters then.
-        """
-        self._set_alarm()
+    async def keep_time(self) -> None:
+        """Feed the first tick now and then one whenever the machine wants it, until cancelled."""
+        self.feed(self._tick)
         while True:
             self._tick_moved = trio.Event()
             # An alarm in the past still lets other tasks run first.
             with trio.move_on_at(float("inf") if self._tick_at is None else self._tick_at) as alarm:
                 await self._tick_moved.wait()
             if alarm.cancelled_caught:
-                before_tick()
-                self.feed(Tick())
-
-    def _handle(self, event: Any) -> None:
-        if self._exit is not None:
-            return
-        effects = self._machine.handle(event, now=trio.current_time())
-        for peer, message in effects.sends:
-            sent = self._send(peer, message)
-            if sent is not Sent.SENT:
-                self._events.append(NotSent(peer, message, unreachable=sent is Sent.UNREACHABLE))
-        for action in effects.actions:
-            if isinstance(action, Exit):
-                self._exit = action
-                self._ended.set()
-                return
-            self._act(action)
+                self.feed(self._tick)
 
     def _set_alarm(self) -> None:
         at = self._machine.wake_at()
@@ -107,3 +110,29 @@ class Driver:
             self._tick_at = at
             if is_earlier:
                 self._tick_moved.set()
+
+
+def perform_effects(
+    effects: Effects,
+    driver: Driver[Effects],
+    *,
+    send: Callable[[str, Message], Sent],
+    act: Callable[[Any], None],
+) -> None:
+    """Carry out the effects of one of the two machines of an execution.
+
+    Args:
+        effects: What to do.
+        driver: Of the machine.
+        send: Gives a message to the mesh; peer `""` is the listener that this process dials.
+        act: Carries out an action other than `Exit`.
+    """
+    for peer, message in effects.sends:
+        sent = send(peer, message)
+        if sent is not Sent.SENT:
+            driver.feed(NotSent(peer, message, unreachable=sent is Sent.UNREACHABLE))
+    for action in effects.actions:
+        if isinstance(action, Exit):
+            driver.end(action.code, action.reason)
+            return
+        act(action)

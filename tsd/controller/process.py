@@ -1,0 +1,189 @@
+"""The controller process: one trio loop for the machine and two links, one thread for the slicer."""
+
+import random
+import signal
+import time
+from typing import Any
+
+import structlog
+import trio
+
+from tsd.controller.slicer_thread import SlicerThread, make_runner_with
+from tsd.core.execution.events import (
+    BuildSlicer,
+    ControllerAction,
+    Effects,
+    FromMaster,
+    FromWorker,
+    MakeSlices,
+    SetLogLevel,
+    StartSlicer,
+    TellHooks,
+    Terminate,
+    Tick,
+)
+from tsd.core.execution.limits import limits_of
+from tsd.core.execution.machine import ExecutionMachine
+from tsd.core.messages import KINDS, Message, ProcessSpec
+from tsd.errors import ConfigError
+from tsd.mesh.codec import Codec
+from tsd.mesh.drive import Driver, perform_effects
+from tsd.mesh.endpoint import Dialer, Listener, Sent
+from tsd.mesh.socket import dial_tcp, listen_tcp
+from tsd.observe import log
+from tsd.observe.blackbox import BlackBox
+from tsd.operations.context import OpContext
+from tsd.operations.runtime import make_context
+from tsd.settings import Settings, advertised_host
+
+NO_PORT = 71
+"""Exit code when nothing of `slicer_port_range` could be bound (EX_OSERR of sysexits)."""
+_CLOSE_S = 2.0
+"""How long a process that must end waits for its slicer: everything that matters is recorded by then."""
+
+_log = structlog.get_logger()
+
+
+def controller_main(spec: ProcessSpec, settings: Settings, box: BlackBox) -> int:
+    """Run the controller that `spec` describes to its end; returns the exit code.
+
+    User code may still be running in its thread: end the process then, do not wait for threads.
+
+    Args:
+        spec: Which controller this is; its `dial` is the master.
+        settings: Of the cluster.
+        box: Survives this process.
+    """
+    log.configure(settings.terafoundation, role="controller")
+    log.set_level(spec.log_level)
+    try:
+        return trio.run(_run, spec, settings)
+    except ConfigError as error:
+        # The reason reaches the execution through the node's report of this exit.
+        _log.error("controller.unable", reason=str(error))
+        box.say(str(error))
+        return NO_PORT
+
+
+async def _run(spec: ProcessSpec, settings: Settings) -> int:
+    structlog.contextvars.bind_contextvars(
+        execution_id=spec.ex_id, job_id=spec.job_id, worker_id=spec.proc_id
+    )
+    async with (
+        listen_tcp(
+            f"tcp://{settings.tsd.mesh_listen}",
+            ports=_ports(settings),
+            codec=Codec(KINDS),
+            allow_plaintext=settings.tsd.allow_plaintext,
+        ) as listener,
+        dial_tcp(spec.dial, identity=spec.proc_id, codec=Codec(KINDS)) as dialer,
+    ):
+        async with trio.open_nursery() as nursery:
+            shell = ControllerShell(spec, settings, listener=listener, dialer=dialer, nursery=nursery)
+            code = await shell.run()
+            nursery.cancel_scope.cancel()
+        return code
+
+
+def _ports(settings: Settings) -> list[int]:
+    """The ports to try, in a random order: controllers that start together then seldom collide."""
+    first, last = settings.teraslice.slicer_port_range
+    ports = list(range(first, last + 1))
+    random.shuffle(ports)
+    return ports
+
+
+class ControllerShell:
+    """Carries what happens to the execution machine, and what it wants to the mesh and the slicer.
+
+    Args:
+        spec: Which controller this is.
+        settings: Of the cluster.
+        listener: Workers come here.
+        dialer: The link to the master.
+        nursery: Runs the tasks of the shell; cancelled by the owner after `run`.
+    """
+
+    def __init__(
+        self,
+        spec: ProcessSpec,
+        settings: Settings,
+        *,
+        listener: Listener,
+        dialer: Dialer,
+        nursery: trio.Nursery,
+    ) -> None:
+        self._spec = spec
+        self._settings = settings
+        self._listener = listener
+        self._dialer = dialer
+        self._nursery = nursery
+        self._token = trio.lowlevel.current_trio_token()
+        port = listener.address.rpartition(":")[2]
+        machine = ExecutionMachine(
+            ex_id=spec.ex_id,
+            generation=spec.generation,
+            address=f"tcp://{advertised_host(settings)}:{port}",
+            wall_offset_s=time.time() - trio.current_time(),
+            limits=limits_of(settings),
+        )
+        self._driver: Driver[Effects] = Driver(machine, tick=Tick(), perform=self._perform)
+        self._slicer = SlicerThread(
+            make_runner_with(settings.tsd.operation_modules, self._make_context), self._driver.feed
+        )
+
+    async def run(self) -> int:
+        """Work until the machine says that it is over; returns the exit code."""
+        for task in (self._hear_master, self._hear_workers, self._take_signals, self._driver.keep_time):
+            self._nursery.start_soon(task)
+        end = await self._driver.wait_end()
+        _log.info("controller.ending", reason=end.reason, code=end.code)
+        if not await self._slicer.close(_CLOSE_S):
+            _log.warning("slicer.left_running")
+        return end.code
+
+    def _perform(self, effects: Effects) -> None:
+        perform_effects(effects, self._driver, send=self._send, act=self._act)
+
+    def _send(self, peer: str, message: Message) -> Sent:
+        if peer == "":
+            return self._dialer.send(message)
+        return self._listener.send(peer, message)
+
+    def _act(self, action: ControllerAction) -> None:
+        match action:
+            case BuildSlicer() | StartSlicer() | MakeSlices() | TellHooks():
+                self._slicer.ask(action)
+            case SetLogLevel():
+                log.set_level(action.level)
+            case _:
+                raise TypeError(f"no action of a controller: {action!r}")
+
+    def _make_context(self, document: dict[str, Any]) -> OpContext:
+        """For the slicer's thread."""
+        context = make_context(
+            self._settings,
+            token=self._token,
+            process_id=self._spec.proc_id,
+            execution=document,
+            nursery=self._nursery,
+        )
+        context.sleep = self._slicer.sleep
+        return context
+
+    async def _hear_master(self) -> None:
+        while True:
+            for message in await self._dialer.receive():
+                self._driver.feed(FromMaster(message))  # type: ignore[arg-type]  # the machine checks
+
+    async def _hear_workers(self) -> None:
+        while True:
+            for received in await self._listener.receive():
+                self._driver.feed(FromWorker(received.peer, received.message))  # type: ignore[arg-type]  # as above
+
+    async def _take_signals(self) -> None:
+        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+            is_first = True
+            async for _ in signals:
+                self._driver.feed(Terminate(hurry=not is_first))
+                is_first = False

@@ -1,0 +1,210 @@
+"""The one thread of a controller that runs the slicer, so that a slow one does not stop the beats."""
+
+import contextvars
+import json
+import queue
+import threading
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import trio
+
+from tsd.core.execution.events import (
+    BuildSlicer,
+    ControllerEvent,
+    MadeItem,
+    MakeSlices,
+    SlicerFailed,
+    SlicerInfo,
+    SlicerReady,
+    SlicesMade,
+    StartSlicer,
+    TellHooks,
+)
+from tsd.core.execution.terms import pinned_worker
+from tsd.core.messages import SliceItem
+from tsd.core.records import ExecutionStats, SlicerPosition, SliceState
+from tsd.operations.context import Interrupted, OpContext
+from tsd.operations.outcome import SliceOutcome, text_of
+from tsd.operations.registry import Registry
+from tsd.operations.slice import Slice
+from tsd.operations.slicers import RecoveryEntry
+from tsd.operations.slicing import Made, SlicerRunner
+
+MAKE_BUDGET_S = 0.02
+"""What was made within so long is handed over before more is made, so that workers need not wait."""
+
+Request = BuildSlicer | StartSlicer | MakeSlices | TellHooks
+MakeRunner = Callable[[dict[str, Any]], SlicerRunner]
+"""Builds the runner of an execution document; called in the thread, as all user code."""
+
+
+class SlicerThread:
+    """Answers what the machine asks of the slicer, one request after another, in a thread of its own.
+
+    The thread is a daemon: a slicer that never returns does not keep the process.
+
+    Args:
+        make_runner: Builds the runner.
+        answer: Called in the trio loop with each answer.
+    """
+
+    def __init__(self, make_runner: MakeRunner, answer: Callable[[ControllerEvent], None]) -> None:
+        self._make_runner = make_runner
+        self._answer = answer
+        self._token = trio.lowlevel.current_trio_token()
+        self._requests: queue.SimpleQueue[Request | None] = queue.SimpleQueue()
+        self._hurry = threading.Event()
+        self._closed = trio.Event()
+        self._runner: SlicerRunner | None = None
+        self._ex_id = ""
+        self._spoken = (0, 0, 0)
+        bound = contextvars.copy_context().run
+        self._thread = threading.Thread(target=bound, args=(self._work,), name="slicer", daemon=True)
+        self._thread.start()
+
+    def ask(self, request: Request) -> None:
+        """Put a request to the slicer; an answer follows, but for `TellHooks`."""
+        self._requests.put(request)
+
+    async def close(self, within_s: float) -> bool:
+        """Shut the slicer down after what it does now; whether it managed within so many seconds."""
+        self._hurry.set()
+        self._requests.put(None)
+        with trio.move_on_after(within_s):
+            await self._closed.wait()
+        return self._closed.is_set()
+
+    def sleep(self, seconds: float) -> None:
+        """For the thread: wait.
+
+        Raises:
+            Interrupted: The controller is ending.
+        """
+        if self._hurry.wait(seconds):
+            raise Interrupted("the controller is stopping")
+
+    def _work(self) -> None:
+        try:
+            while (request := self._requests.get()) is not None:
+                # Slices that ended last still reach the hooks; new ones are of no use any more.
+                if isinstance(request, TellHooks) or not self._hurry.is_set():
+                    self._serve(request)
+            if self._runner is not None:
+                self._runner.shutdown()
+            self._token.run_sync_soon(self._closed.set)
+        except trio.RunFinishedError:
+            return  # the loop has ended, and with it the process
+
+    def _serve(self, request: Request) -> None:
+        try:
+            answer = self._do(request)
+        except Exception as error:  # noqa: BLE001  the seam to user code: fails the execution
+            answer = SlicerFailed(text_of(error))
+        except SystemExit as error:
+            answer = SlicerFailed(f"the slicer asked to end the process: {error!r}")
+        if answer is not None:
+            self._token.run_sync_soon(self._answer, answer)
+
+    def _do(self, request: Request) -> ControllerEvent | None:
+        match request:
+            case BuildSlicer():
+                return self._build(request.execution)
+            case StartSlicer():
+                return self._start(self._made_runner(), request.recovery)
+            case MakeSlices():
+                return self._make(self._made_runner(), request)
+            case TellHooks():
+                self._tell_hooks(self._made_runner(), request)
+                return None
+
+    def _made_runner(self) -> SlicerRunner:
+        assert self._runner is not None, "BuildSlicer comes first"
+        return self._runner
+
+    def _build(self, execution: str) -> SlicerInfo:
+        document = json.loads(execution)
+        self._ex_id = str(document.get("ex_id", ""))
+        self._runner = self._make_runner(document)
+        return SlicerInfo(recoverable=self._runner.is_recoverable, slicer_count=document.get("slicers", 1))
+
+    def _start(self, runner: SlicerRunner, recovery: Iterable[SlicerPosition]) -> SlicerReady:
+        runner.initialize([_entry(position) for position in recovery])
+        return SlicerReady(
+            slicer_count=runner.slicer_count,
+            max_queue_length=runner.max_queue_length(),
+            wants_hooks=runner.wants_enqueued or runner.wants_dispatch or runner.wants_complete,
+        )
+
+    def _make(self, runner: SlicerRunner, request: MakeSlices) -> SlicesMade:
+        runner.execution_stats(_stats_of(request.stats))
+        made = runner.make(request.room, MAKE_BUDGET_S) if request.room > 0 else Made()
+        spoken = (runner.subslice_by_key, runner.subslices, runner.slice_range_expansion)
+        news = [now - before for now, before in zip(spoken, self._spoken, strict=True)]
+        self._spoken = spoken
+        items: list[MadeItem] = [
+            (slicer_id, text, None, pinned_worker(text))
+            for slicer_id, requests in made.slices
+            for text in requests
+        ]
+        return SlicesMade(
+            items=items,
+            finished=made.is_finished,
+            idle=made.is_idle,
+            max_queue_length=runner.max_queue_length(),
+            subslices=news[0],
+            recursions=news[1],
+            range_expansions=news[2],
+        )
+
+    def _tell_hooks(self, runner: SlicerRunner, request: TellHooks) -> None:
+        for entry in request.payload:
+            match request.kind:
+                case "enqueued":
+                    runner.slice_enqueued(self._slice_of(entry))
+                case "dispatched":
+                    runner.slice_dispatched(self._slice_of(entry))
+                case "completed":
+                    item, state, error = entry
+                    word = SliceState(state).word
+                    runner.slice_completed(self._slice_of(item), SliceOutcome(state=word, error=error))
+
+    def _slice_of(self, item: SliceItem) -> Slice:
+        _, slicer_id, order, request, ex_id, slice_id = item
+        return Slice(
+            ex_id=ex_id or self._ex_id,
+            slicer_id=slicer_id,
+            slicer_order=order,
+            request=request,
+            slice_id=slice_id,
+        )
+
+
+def make_runner_with(
+    modules: tuple[str, ...], context_of: Callable[[dict[str, Any]], OpContext]
+) -> MakeRunner:
+    """A maker of runners that finds operations in these modules too."""
+
+    def make(document: dict[str, Any]) -> SlicerRunner:
+        return SlicerRunner(document, Registry(modules), context_of(document))
+
+    return make
+
+
+def _entry(position: SlicerPosition) -> RecoveryEntry:
+    return RecoveryEntry(
+        slicer_id=position.slicer_id,
+        last_slice=None if position.last_slice is None else json.loads(position.last_slice),
+        slicer_order=position.slicer_order,
+    )
+
+
+def _stats_of(stats: ExecutionStats) -> dict[str, Any]:
+    """The statistics as slicers get them; see `SlicerBase.stats`."""
+    return {
+        "workers": {
+            "connected": stats.workers_available + stats.workers_active,
+            "available": stats.workers_available,
+        },
+        "slices": {"processed": stats.processed, "failed": stats.failed},
+    }

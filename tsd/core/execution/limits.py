@@ -1,0 +1,15 @@
+"""Which settings the machines of an execution keep to."""
+
+from tsd.core.execution.terms import Limits
+from tsd.settings import Settings
+
+
+def limits_of(settings: Settings) -> Limits:
+    """The limits that a cluster file sets; the others have their defaults."""
+    return Limits(
+        beat_interval_s=settings.tsd.heartbeat_interval_s,
+        worker_disconnect_timeout_s=settings.teraslice.worker_disconnect_timeout_s,
+        slicer_timeout_s=settings.teraslice.slicer_timeout_s,
+        commit_interval_s=settings.tsd.commit_interval_s,
+        max_buffered_records=settings.tsd.max_buffered_records,
+    )

@@ -1,0 +1,286 @@
+"""The node daemon: one trio loop for the machine, the link to the master, and the fork server."""
+
+import fcntl
+import os
+import platform
+import secrets
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from urllib.parse import quote
+
+import attrs
+import structlog
+import trio
+
+import tsd
+from tsd.core.cluster.node import (
+    Exit,
+    Exited,
+    FromMaster,
+    NodeEffects,
+    NodeMachine,
+    NodeSettings,
+    NotSent,
+    Signal,
+    Start,
+    Started,
+    StartFailed,
+    Terminate,
+    Tick,
+)
+from tsd.core.messages import KINDS, ProcessExit, ProcessSpec
+from tsd.core.records import ProcessRole
+from tsd.errors import ConfigError
+from tsd.mesh.codec import Codec
+from tsd.mesh.drive import Driver
+from tsd.mesh.endpoint import Dialer, Sent
+from tsd.mesh.socket import dial_tcp
+from tsd.node import fork_messages
+from tsd.node.processes import NodeProcesses
+from tsd.observe import log
+from tsd.observe.notify import Notifier
+from tsd.observe.titles import title_node
+from tsd.operations.registry import STANDARD_MODULES
+from tsd.settings import Settings, advertised_host
+
+EX_TEMPFAIL = 75
+"""Exit code when another daemon runs as this node here; it may be on its way out."""
+EX_CONFIG = 78
+"""Exit code when a setting is wrong; starting again does not help."""
+ENTRIES = {
+    ProcessRole.CONTROLLER.value: "tsd.controller.process:controller_main",
+    ProcessRole.WORKER.value: "tsd.worker.process:worker_main",
+}
+"""What the processes of a node run."""
+PRELOAD = ("tsd.controller.process", "tsd.worker.process", *STANDARD_MODULES)
+"""Imported once by the fork server; modules of users never are."""
+
+_RESOLVE_PAUSE_S = 1.0
+"""Between attempts to find out which address of this host faces the master."""
+_SIGNALS = {"term": signal.SIGTERM, "kill": signal.SIGKILL}
+
+_log = structlog.get_logger()
+
+
+def run_node(settings: Settings, node_id: str | None = None) -> int:
+    """Run the node daemon until it is told to end; returns its exit code.
+
+    Call it in a process without threads or event loop.
+
+    Args:
+        settings: Of the cluster, or already of this node.
+        node_id: Which node this is; what the settings say by default.
+    """
+    node_id = node_id or settings.node_id
+    if settings.tsd.node_id != node_id:
+        settings = settings.for_node(node_id)
+    title_node(node_id)
+    log.configure(settings.terafoundation, role="node")
+    notifier = Notifier.from_environment()
+    try:
+        with _only_one(settings, node_id):
+            processes = NodeProcesses(
+                fork_messages.Setup(settings=settings, entries=ENTRIES, preload=PRELOAD, node_id=node_id)
+            )
+            return trio.run(_run, settings, processes, notifier)
+    except ConfigError as error:
+        _log.error("node.misconfigured", reason=str(error))
+        return EX_CONFIG
+    except BlockingIOError:
+        reason = f"another daemon runs as node {node_id} in {settings.tsd.data_dir}"
+        _log.error("node.already_running", node_id=node_id, reason=reason)
+        return EX_TEMPFAIL
+
+
+@contextmanager
+def _only_one(settings: Settings, node_id: str) -> Iterator[None]:
+    """Hold the lock of this node in the data folder; the kernel lets go of it with the process."""
+    folder = settings.tsd.data_dir
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        file = (folder / f"node-{quote(node_id, safe='')}.lock").open("a")
+    except OSError as error:
+        raise ConfigError("The data folder can not be used", [("tsd.data_dir", str(error))]) from error
+    with file:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+
+
+async def _run(settings: Settings, processes: NodeProcesses, notifier: Notifier) -> int:
+    structlog.contextvars.bind_contextvars(node_id=settings.node_id)
+    address = _master_address(settings)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(processes.run)
+        if notifier.watchdog_s is not None:
+            nursery.start_soon(_pet_watchdog, notifier, notifier.watchdog_s / 2)
+        notifier.ready(f"Looking for the master at {address}")
+        hostname = await _own_address(settings)
+        identity = f"{settings.node_id}~{secrets.token_hex(4)}"
+        async with dial_tcp(address, identity=identity, codec=Codec(KINDS)) as dialer:
+            shell = NodeShell(settings, hostname, processes, dialer=dialer, notifier=notifier)
+            code = await shell.run()
+        nursery.cancel_scope.cancel()
+    return code
+
+
+def _master_address(settings: Settings) -> str:
+    host = settings.teraslice.master_hostname
+    return (
+        f"tcp://[{host}]:{settings.tsd.mesh_port}"
+        if ":" in host
+        else f"tcp://{host}:{settings.tsd.mesh_port}"
+    )
+
+
+async def _own_address(settings: Settings) -> str:
+    """Where others reach this host; waits for the network when it is not up yet."""
+    while True:
+        try:
+            return await trio.to_thread.run_sync(advertised_host, settings)
+        except OSError as error:
+            _log.warning("node.no_address", reason=str(error))
+            await trio.sleep(_RESOLVE_PAUSE_S)
+
+
+async def _pet_watchdog(notifier: Notifier, pause_s: float) -> None:
+    while True:
+        notifier.watchdog()
+        await trio.sleep(pause_s)
+
+
+class NodeShell:
+    """Carries what happens to the node machine, and what it wants to the mesh and the fork server.
+
+    Args:
+        settings: Of this node.
+        hostname: Where other hosts reach this one.
+        processes: Those of this node; already running.
+        dialer: The link to the master.
+        notifier: Tells the service manager.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        hostname: str,
+        processes: NodeProcesses,
+        *,
+        dialer: Dialer,
+        notifier: Notifier,
+    ) -> None:
+        self._master = _master_address(settings)
+        self._env = dict(settings.teraslice.env_vars)
+        self._processes = processes
+        self._dialer = dialer
+        self._notifier = notifier
+        self._specs: dict[str, ProcessSpec] = {}
+        self._was_welcome = False
+        self._machine = NodeMachine(
+            settings=NodeSettings(
+                node_id=settings.node_id,
+                hostname=hostname,
+                pid=os.getpid(),
+                slots=settings.teraslice.workers,
+                version=tsd.__version__,
+                python=platform.python_version(),
+                heartbeat_interval_s=settings.tsd.heartbeat_interval_s,
+                shutdown_timeout_s=settings.teraslice.shutdown_timeout_s,
+            )
+        )
+        self._driver: Driver[NodeEffects] = Driver(self._machine, tick=Tick(), perform=self._perform)
+
+    async def run(self) -> int:
+        """Serve the master until the machine says that it is over; returns the exit code."""
+        async with trio.open_nursery() as nursery:
+            for task in (self._hear_master, self._hear_processes, self._take_signals, self._driver.keep_time):
+                nursery.start_soon(task)
+            end = await self._driver.wait_end()
+            _log.info("node.ending", reason=end.reason, code=end.code)
+            nursery.cancel_scope.cancel()
+        return end.code
+
+    def _perform(self, effects: NodeEffects) -> None:
+        for action in effects.actions:
+            match action:
+                case Start():
+                    self._start(action.spec)
+                case Signal():
+                    # What a process started is not asked to drain, but goes down with it.
+                    number = _SIGNALS[action.signal]
+                    self._processes.signal(action.proc_id, number, with_descendants=number == signal.SIGKILL)
+        for message in effects.sends:
+            if self._dialer.send(message) is not Sent.SENT:
+                self._driver.feed(NotSent(message=message))
+        for action in effects.actions:
+            if isinstance(action, Exit):
+                self._driver.end(action.code, action.reason)
+        self._note_welcome()
+
+    def _start(self, spec: ProcessSpec) -> None:
+        self._specs[spec.proc_id] = spec
+        dial = spec.dial if spec.role is ProcessRole.WORKER else self._master
+        self._processes.spawn(attrs.evolve(spec, dial=dial, env={**self._env, **spec.env}))
+
+    def _note_welcome(self) -> None:
+        if self._machine.is_welcome == self._was_welcome:
+            return
+        self._was_welcome = self._machine.is_welcome
+        if self._was_welcome:
+            _log.info("node.joined", master=self._master)
+            self._notifier.status(f"Connected to the master at {self._master}")
+        else:
+            _log.warning("node.master_lost", master=self._master)
+            self._notifier.status(f"Looking for the master at {self._master}")
+
+    async def _hear_master(self) -> None:
+        while True:
+            for message in await self._dialer.receive():
+                self._driver.feed(FromMaster(message=message))  # type: ignore[arg-type]  # the machine checks
+
+    async def _hear_processes(self) -> None:
+        async for event in self._processes.events:
+            match event:
+                case fork_messages.Started():
+                    _log.info("process.started", process_id=event.proc_id, pid=event.pid)
+                    self._driver.feed(Started(proc_id=event.proc_id, pid=event.pid))
+                case fork_messages.NotStarted():
+                    _log.error("process.not_started", process_id=event.proc_id, reason=event.reason)
+                    self._specs.pop(event.proc_id, None)
+                    self._driver.feed(StartFailed(proc_id=event.proc_id, reason=event.reason))
+                case fork_messages.Exited():
+                    self._exited(event)
+
+    def _exited(self, event: fork_messages.Exited) -> None:
+        spec = self._specs.pop(event.proc_id)
+        write = _log.info if event.exit_code == 0 else _log.warning
+        write(
+            "process.exited",
+            process_id=event.proc_id,
+            execution_id=spec.ex_id,
+            pid=event.pid,
+            code=event.exit_code,
+            signal=event.signal,
+            reason=event.detail,
+        )
+        self._driver.feed(
+            Exited(
+                exit=ProcessExit(
+                    proc_id=event.proc_id,
+                    ex_id=spec.ex_id,
+                    exit_code=event.exit_code,
+                    signal=event.signal,
+                    running=event.running,
+                    detail=event.detail,
+                )
+            )
+        )
+
+    async def _take_signals(self) -> None:
+        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+            is_first = True
+            async for number in signals:
+                _log.info("node.told_to_end", signal=signal.Signals(number).name, hurry=not is_first)
+                self._notifier.stopping("Draining" if is_first else "Ending at once")
+                self._driver.feed(Terminate(hurry=not is_first))
+                is_first = False

@@ -1,0 +1,289 @@
+"""The worker process: one trio loop for the machine and the mesh, one thread for user code."""
+
+import json
+import os
+import signal
+from collections.abc import Iterable
+
+import msgspec
+import structlog
+import trio
+
+from tsd.core.execution.events import (
+    BuildPipeline,
+    Drop,
+    Effects,
+    Flush,
+    Flushed,
+    FromController,
+    PipelineFailed,
+    PipelineReady,
+    Run,
+    SetLogLevel,
+    SlicesRan,
+    TakeBack,
+    Terminate,
+    Tick,
+    TookBack,
+    WorkerAction,
+)
+from tsd.core.execution.limits import limits_of
+from tsd.core.execution.worker import WorkerMachine
+from tsd.core.messages import KINDS, FullResult, Message, ProcessSpec
+from tsd.core.records import SliceState
+from tsd.mesh.codec import Codec
+from tsd.mesh.drive import Driver, perform_effects
+from tsd.mesh.endpoint import Dialer, Sent
+from tsd.mesh.socket import dial_tcp
+from tsd.observe import log
+from tsd.observe.blackbox import CRASHED, BlackBox
+from tsd.operations.pipeline import Pipeline
+from tsd.operations.registry import Registry
+from tsd.operations.runtime import make_context
+from tsd.settings import Settings
+from tsd.worker.operator import ChainFlushed, Closed, Crashed, Interruption, Opened, Operator, Ran, Word
+from tsd.worker.tidings import Tidings
+
+RESULTS_PAUSE_S = 0.001
+"""Results are looked at no more often than that: each look costs the operation thread the interpreter."""
+_BUSY_CLOSE_S = 1.0
+"""How long a process that must end waits for a slice that does not."""
+
+_log = structlog.get_logger()
+_encode_json = msgspec.json.Encoder().encode
+
+
+def worker_main(spec: ProcessSpec, settings: Settings, box: BlackBox) -> int:
+    """Run the worker that `spec` describes to its end; returns the exit code.
+
+    User code may still be running in its thread: end the process then, do not wait for threads.
+    """
+    log.configure(settings.terafoundation, role="worker")
+    log.set_level(spec.log_level)
+    return trio.run(_run, spec, settings, box)
+
+
+async def _run(spec: ProcessSpec, settings: Settings, box: BlackBox) -> int:
+    structlog.contextvars.bind_contextvars(
+        execution_id=spec.ex_id, job_id=spec.job_id, worker_id=spec.proc_id
+    )
+    async with dial_tcp(spec.dial, identity=spec.proc_id, codec=Codec(KINDS)) as dialer:
+        async with trio.open_nursery() as nursery:
+            shell = WorkerShell(spec, settings, box, dialer=dialer, nursery=nursery)
+            code = await shell.run()
+            nursery.cancel_scope.cancel()
+        return code
+
+
+class WorkerShell:
+    """Carries what happens to the worker machine, and what it wants to the mesh and the thread.
+
+    Args:
+        spec: Which worker this is.
+        settings: Of the cluster.
+        box: Survives this process.
+        dialer: The link to the controller.
+        nursery: Runs the tasks of the shell; cancelled by the owner after `run`.
+    """
+
+    def __init__(
+        self,
+        spec: ProcessSpec,
+        settings: Settings,
+        box: BlackBox,
+        *,
+        dialer: Dialer,
+        nursery: trio.Nursery,
+    ) -> None:
+        self._spec = spec
+        self._settings = settings
+        self._box = box
+        self._dialer = dialer
+        self._nursery = nursery
+        self._operator: Operator | None = None
+        # Until it is known that nobody listens, so that the first slices are in it.
+        self._tidings: Tidings | None = Tidings(spec.ex_id)
+        self._has_words = trio.Event()
+        self._is_closed = trio.Event()
+        self._has_crashed = False
+        machine = WorkerMachine(
+            proc_id=spec.proc_id,
+            ex_id=spec.ex_id,
+            generation=spec.generation,
+            number=spec.number,
+            pid=os.getpid(),
+            limits=limits_of(settings),
+        )
+        self._driver: Driver[Effects] = Driver(machine, tick=Tick(), perform=self._perform)
+
+    async def run(self) -> int:
+        """Work until the machine says that it is over; returns the exit code."""
+        for task in (self._receive, self._take_signals, self._take_words, self._driver.keep_time):
+            self._nursery.start_soon(task)
+        end = await self._driver.wait_end()
+        _log.info("worker.ending", reason=end.reason, code=end.code)
+        if not self._has_crashed:
+            await self._close_operator()
+        return end.code
+
+    def _perform(self, effects: Effects) -> None:
+        perform_effects(effects, self._driver, send=self._send, act=self._act)
+
+    def _send(self, _peer: str, message: Message) -> Sent:
+        if self._tidings is not None:
+            self._tidings.sending(message)
+        return self._dialer.send(message)
+
+    def _act(self, action: WorkerAction) -> None:
+        if isinstance(action, BuildPipeline):
+            self._operator = self._make_operator(action.execution)
+            self._operator.start()
+            return
+        if isinstance(action, SetLogLevel):
+            log.set_level(action.level)
+            return
+        operator = self._operator
+        assert operator is not None, "BuildPipeline comes first"
+        match action:
+            case Run():
+                if self._tidings is not None:
+                    self._tidings.arrived(action.items)
+                operator.add(action.items)
+            case TakeBack():
+                taken = operator.take_back(action.count)
+                self._driver.feed(TookBack([item[0] for item in taken]))
+            case Drop():
+                operator.drop(action.ns)
+            case Flush():
+                operator.flush()
+            case _:
+                raise TypeError(f"no action of a worker: {action!r}")
+
+    def _make_operator(self, execution: str) -> Operator:
+        document = json.loads(execution)
+        context = make_context(
+            self._settings,
+            token=trio.lowlevel.current_trio_token(),
+            process_id=self._spec.proc_id,
+            execution=document,
+            nursery=self._nursery,
+        )
+        modules = self._settings.tsd.operation_modules
+        operator = Operator(
+            ex_id=self._spec.ex_id,
+            make_chain=lambda: Pipeline(document, Registry(modules), context),
+            box=self._box,
+            on_words=self._note_words,
+        )
+        context.sleep = operator.sleep
+        return operator
+
+    def _note_words(self) -> None:
+        self._has_words.set()
+
+    async def _receive(self) -> None:
+        while True:
+            for message in await self._dialer.receive():
+                self._driver.feed(FromController(message))  # type: ignore[arg-type]  # the machine checks
+                if self._tidings is not None and self._operator is not None:
+                    self._operator.tell_finished(self._tidings.received(message))  # type: ignore[arg-type]  # it checks
+
+    async def _take_signals(self) -> None:
+        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+            is_first = True
+            async for _ in signals:
+                self._driver.feed(Terminate(hurry=not is_first))
+                is_first = False
+
+    async def _take_words(self) -> None:
+        while True:
+            await self._has_words.wait()
+            self._has_words = trio.Event()
+            if self._operator is not None:
+                self._hear(self._operator.words())
+            # Until the next look the thread does not wake us a second time.
+            await trio.sleep(RESULTS_PAUSE_S)
+
+    def _hear(self, words: Iterable[Word]) -> None:
+        """Feed what the thread said: results together, the rest one by one, in order."""
+        results = _Results()
+        for word in words:
+            match word:
+                case Ran():
+                    results.add(word)
+                    continue
+                case Interruption():
+                    results.returned.append(word.number)
+                    continue
+            results = self._feed_results(results)
+            match word:
+                case Opened(error=""):
+                    if not word.wants_finished:
+                        self._tidings = None
+                    self._driver.feed(PipelineReady())
+                case Opened():
+                    self._driver.feed(PipelineFailed(word.error))
+                case ChainFlushed():
+                    failed = word.outcome is not None and word.outcome.error
+                    self._driver.feed(Flushed(failed or ""))
+                case Closed():
+                    self._is_closed.set()
+                case Crashed():
+                    self._crash(word)
+        self._feed_results(results)
+
+    def _feed_results(self, results: "_Results") -> "_Results":
+        if results.is_empty():
+            return results
+        self._driver.feed(results.event())
+        return _Results()
+
+    def _crash(self, word: Crashed) -> None:
+        # The box still names the slice, so its death is counted against the slice.
+        self._box.say(word.error)
+        _log.error("worker.crashed", reason=word.error)
+        self._has_crashed = True
+        self._driver.end(CRASHED, "user code ended its thread")
+
+    async def _close_operator(self) -> None:
+        if self._operator is None:
+            return
+        is_busy = self._operator.running is not None
+        if is_busy:
+            self._operator.hurry()
+        self._operator.close()
+        with trio.move_on_after(_BUSY_CLOSE_S if is_busy else self._settings.teraslice.shutdown_timeout_s):
+            await self._is_closed.wait()
+
+
+class _Results:
+    """Results that go to the machine as one event."""
+
+    def __init__(self) -> None:
+        self.done: list[int] = []
+        self.full: list[FullResult] = []
+        self.returned: list[int] = []
+        self.busy_us = 0
+        self.fatal = ""
+
+    def is_empty(self) -> bool:
+        """Whether there is nothing to say."""
+        return not (self.done or self.full or self.returned)
+
+    def add(self, ran: Ran) -> None:
+        """Take in one result."""
+        outcome = ran.outcome
+        self.busy_us += ran.busy_us
+        is_completed = outcome.state == "completed"
+        if is_completed and outcome.analytics is None and not outcome.retry_count:
+            self.done.append(ran.number)
+            return
+        state = SliceState.COMPLETED if is_completed else SliceState.ERROR
+        analytics = None if outcome.analytics is None else _encode_json(outcome.analytics)
+        self.full.append((ran.number, int(state), outcome.retry_count, outcome.error, analytics))
+        if outcome.is_fatal:
+            self.fatal = outcome.error or "the pipeline can not go on"
+
+    def event(self) -> SlicesRan:
+        """Them all."""
+        return SlicesRan(self.done, self.full, self.busy_us, self.returned, self.fatal)

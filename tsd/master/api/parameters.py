@@ -112,7 +112,7 @@ def read_page(*, size: Sequence[str], start: Sequence[str], sort: Sequence[str])
     )
     if page.size + page.start > WINDOW_MAX:
         raise InvalidRequest(
-            f"Result Window Is Too Large: from + size is {page.size + page.start}, at most {WINDOW_MAX} are shown"
+            f"Result Window Is Too Large: from + size is {page.size + page.start}, at most {WINDOW_MAX} work"
         )
     return page
 

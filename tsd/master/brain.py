@@ -1,0 +1,283 @@
+"""Drives the cluster core: brings it events, commits what it decides, sends what it says.
+
+One task feeds the machine. It takes what has gathered, commits the saves of all of it in one transaction,
+and only then sends messages and gives answers, so nothing leaves this process that a restart would not
+know of. During an outage of the store it waits, and so does everybody who asks something.
+Slice records and questions of recovery do not go through the machine, but to the store at once.
+"""
+
+from collections import deque
+from collections.abc import Callable
+
+import attrs
+import structlog
+import trio
+
+from tsd.core.cluster import events
+from tsd.core.cluster.events import Answer, Effects, Event, ExecutionAdded, Happened, NotSent, StatusChanged
+from tsd.core.cluster.machine import ClusterMachine
+from tsd.core.cluster.records import parse_process_id
+from tsd.core.messages import (
+    ControllerBeat,
+    ControllerHello,
+    NodeBeat,
+    NodeHello,
+    RecordBatch,
+    RecoveryAsk,
+    StatusReport,
+    ToController,
+    ToNode,
+)
+from tsd.core.records import TERMINAL_STATUSES
+from tsd.errors import LocalWireError, NotReady, StateError, StoreError
+from tsd.master.intake import Intake
+from tsd.master.watches import Watches
+from tsd.mesh.endpoint import Listener, Sent
+from tsd.store.executions import Created, CreateExecution
+from tsd.store.store import Store
+
+log = structlog.get_logger()
+
+QUEUE_MAX = 1000
+"""With more events waiting nothing more is read from the mesh; libzmq holds it, and peers notice."""
+
+
+@attrs.define(eq=False, kw_only=True)
+class _Item:
+    """An event on its way through the machine; `done` is set once its effects are durable and sent."""
+
+    event: Event
+    done: trio.Event = attrs.field(factory=trio.Event)
+    answer: Answer = None
+    error: Exception | None = None
+
+
+@attrs.define(eq=False, kw_only=True)
+class Brain:
+    """See the module's docstring. `run` must be running for anything to be answered.
+
+    Attributes:
+        machine: The cluster core; others may ask it questions, never feed it.
+        watches: Who waits for a status.
+    """
+
+    machine: ClusterMachine
+    store: Store
+    listener: Listener
+    now: Callable[[], float]
+    watches: Watches = attrs.field(factory=Watches)
+    _queue: deque[_Item] = attrs.field(factory=deque)
+    _arrived: trio.Event = attrs.field(factory=trio.Event)
+    _drained: trio.Event = attrs.field(factory=trio.Event)
+    _intake: Intake = attrs.field(init=False)
+    _asking: set[str] = attrs.field(factory=set)
+    _nursery: trio.Nursery | None = None
+    _damage: StoreError | None = None
+
+    def __attrs_post_init__(self) -> None:
+        self._intake = Intake(
+            store=self.store,
+            answer=self._send,
+            on_stored=lambda ex_id: self.post(events.RecordsStored(ex_id=ex_id)),
+        )
+
+    # --- what others ask ------------------------------------------------------------------------
+
+    def post(self, event: Event) -> None:
+        """Have an event handled; nobody waits for what comes of it."""
+        self._put(_Item(event=event))
+
+    async def ask(self, event: Event) -> Answer:
+        """Have a request handled; returns once what it changed is durable.
+
+        When cancelled the request is handled all the same.
+
+        Raises:
+            StateError: It does not fit; nothing was changed.
+            StoreError: The store is damaged.
+        """
+        if self._damage is not None:
+            raise StoreError(str(self._damage))
+        item = _Item(event=event)
+        self._put(item)
+        await item.done.wait()
+        if item.error is not None:
+            raise item.error
+        return item.answer
+
+    async def create(self, request: CreateExecution) -> Created:
+        """Store an execution and have it run. When cancelled that happens all the same.
+
+        Raises:
+            StateError: It does not fit what is stored.
+            StoreError: It can not be stored.
+            NotReady: The master ends.
+        """
+        if self._nursery is None:
+            raise NotReady("the master is ending")
+        result: list[Created | Exception] = []
+        done = trio.Event()
+
+        async def create() -> None:
+            try:
+                created = await self.store.create_execution(request)
+            except (StateError, StoreError) as error:
+                result.append(error)
+            else:
+                self.post(ExecutionAdded(record=created.record))
+                result.append(created)
+            done.set()
+
+        self._nursery.start_soon(create)
+        await done.wait()
+        if isinstance(result[0], Exception):
+            raise result[0]
+        return result[0]
+
+    async def shut_down(self) -> None:
+        """Let what was asked before be done, and decide nothing more; `run` ends after that."""
+        await self.ask(events.Shutdown())
+        if self._nursery is not None:
+            self._nursery.cancel_scope.cancel()
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Drive the machine until `shut_down` or cancelled."""
+        try:
+            async with trio.open_nursery() as nursery:
+                self._nursery = nursery
+                nursery.start_soon(self._decide)
+                nursery.start_soon(self._read_mesh)
+                task_status.started()
+        finally:
+            self._nursery = None
+
+    # --- the machine ----------------------------------------------------------------------------
+
+    def _put(self, item: _Item) -> None:
+        self._queue.append(item)
+        self._arrived.set()
+
+    async def _decide(self) -> None:
+        while True:
+            items = await self._gather()
+            handled = [(item, effects) for item in items if (effects := self._handle(item)) is not None]
+            try:
+                await self.store.apply_saves([save for _, effects in handled for save in effects.saves])
+            except StoreError as error:
+                await self._give_up(error, items)
+            for item, effects in handled:
+                self._carry_out(effects)
+                item.answer = effects.answer
+            for item in items:
+                item.done.set()
+
+    async def _gather(self) -> list[_Item]:
+        """All events that wait, and a tick when it is time for one; at least one event."""
+        while True:
+            due_at = self.machine.wake_at()
+            wait_s = float("inf") if due_at is None else max(0.0, due_at - self.now())
+            with trio.move_on_after(wait_s):
+                await self._arrived.wait()
+            self._arrived = trio.Event()
+            items = list(self._queue)
+            self._queue.clear()
+            self._drained.set()
+            self._drained = trio.Event()
+            # Behind the messages: what they say may make what the tick would do unnecessary.
+            if due_at is not None and due_at <= self.now():
+                items.append(_Item(event=events.Tick()))
+            if items:
+                return items
+
+    def _handle(self, item: _Item) -> Effects | None:
+        try:
+            return self.machine.handle(item.event, now=self.now())
+        except StateError as error:
+            item.error = error
+            return None
+
+    def _carry_out(self, effects: Effects) -> None:
+        for send in effects.sends:
+            sent = self._send(send.peer, send.message)
+            if sent is not Sent.SENT:
+                unreachable = sent is Sent.UNREACHABLE
+                self.post(NotSent(peer=send.peer, message=send.message, unreachable=unreachable))
+        for action in effects.actions:
+            match action:
+                case StatusChanged():
+                    log.info("execution.status", execution_id=action.ex_id, status=action.status.value)
+                    self.watches.tell(action.ex_id, action.status)
+                    if action.status in TERMINAL_STATUSES:
+                        self._intake.forget(action.ex_id)
+                case Happened():
+                    write = log.warning if action.is_warning else log.info
+                    write(action.event, **action.facts)
+
+    async def _give_up(self, error: StoreError, items: list[_Item]) -> None:
+        """The store can not be written any more: stay, say so to everybody who asks, decide nothing.
+
+        Controllers get no answer and pause when their lease runs out, so nothing is lost meanwhile.
+        """
+        log.error("store.damaged", reason=str(error))
+        self._damage = error
+        for item in [*items, *self._queue]:
+            item.error = item.error or StoreError(str(error))
+            item.done.set()
+        await trio.sleep_forever()
+
+    # --- the mesh -------------------------------------------------------------------------------
+
+    def _send(self, peer: str, message: ToNode | ToController) -> Sent:
+        return self.listener.send(peer, message)
+
+    async def _read_mesh(self) -> None:
+        assert self._nursery is not None
+        while True:
+            for received in await self.listener.receive():
+                self._take(received.peer, received.message, self._nursery)
+            while len(self._queue) > QUEUE_MAX:
+                await self._drained.wait()
+
+    def _take(self, peer: str, message: object, nursery: trio.Nursery) -> None:
+        match message:
+            case RecordBatch():
+                if self.machine.accepts(message.ex_id, message.generation, peer):
+                    self._intake.take(peer, message, nursery)
+                else:
+                    self._send(peer, self.machine.turn_away(message.ex_id, message.generation, peer))
+            case RecoveryAsk():
+                self._take_question(peer, message, nursery)
+            case ControllerHello() | ControllerBeat() | StatusReport():
+                self.post(events.FromController(peer=peer, message=message))
+            case NodeHello() | NodeBeat():
+                self.post(events.FromNode(peer=peer, message=message))
+            case _:
+                log.warning("mesh.unexpected", peer_id=peer, kind=type(message).__name__)
+
+    def _take_question(self, peer: str, ask: RecoveryAsk, nursery: trio.Nursery) -> None:
+        name = parse_process_id(peer)
+        if name is None:
+            return
+        if not self.machine.accepts(name.ex_id, ask.generation, peer):
+            self._send(peer, self.machine.turn_away(name.ex_id, ask.generation, peer))
+        elif peer not in self._asking:
+            self._asking.add(peer)
+            nursery.start_soon(self._answer_question, peer, name.ex_id, ask)
+
+    async def _answer_question(self, peer: str, ex_id: str, ask: RecoveryAsk) -> None:
+        """Answer; a question that could not be answered comes again."""
+        try:
+            while True:
+                page = await self.store.recovery_page(ex_id, ask)
+                try:
+                    self._send(peer, page)
+                    return
+                except LocalWireError:
+                    # Large requests: fewer of them fit into one message.
+                    if ask.limit == 1:
+                        raise
+                    ask = attrs.evolve(ask, limit=max(1, ask.limit // 4))
+        except StoreError as error:
+            log.warning("recovery.unanswered", execution_id=ex_id, reason=str(error))
+        finally:
+            self._asking.discard(peer)

@@ -1,0 +1,89 @@
+"""The state of the cluster as clients see it; all of it is in memory."""
+
+import os
+import socket
+from typing import Any
+
+import attrs
+
+from tsd.core.cluster.machine import ClusterMachine
+from tsd.core.cluster.views import ControllerView, NodeView
+from tsd.errors import NotFound
+from tsd.master.identity import NODE_VERSION, TERASLICE_VERSION
+
+Document = dict[str, Any]
+
+
+@attrs.frozen(eq=False, kw_only=True)
+class ClusterService:
+    """Nodes, controllers and totals."""
+
+    machine: ClusterMachine
+
+    def state(self) -> Document:
+        """Nodes by id, and the master, which takes no slot of theirs."""
+        nodes = {node_id: _node(view) for node_id, view in self.machine.cluster_state().items()}
+        master_id = "master"
+        while master_id in nodes:
+            master_id += "~"
+        return {master_id: _master(master_id), **nodes}
+
+    def controllers(self) -> list[Document]:
+        """Executions that run and whose controller is connected, by name and start, both descending."""
+        return [_controller(view) for view in self.machine.controllers()]
+
+    def controller(self, ex_id: str) -> Document:
+        """The counters of one of them.
+
+        Raises:
+            NotFound: It does not run, or its controller is not connected.
+        """
+        for view in self.machine.controllers():
+            if view.ex_id == ex_id:
+                return _controller(view)
+        raise NotFound(f"Could not find active slicer for ex_id: {ex_id}")
+
+    def stats(self) -> Document:
+        """Sums over all executions since the master started, under both names that they have."""
+        totals = attrs.asdict(self.machine.cluster_stats())
+        return {"controllers": totals, "slicer": totals}
+
+
+def _node(view: NodeView) -> Document:
+    return {
+        "node_id": view.node_id,
+        "hostname": view.hostname,
+        "pid": view.pid,
+        "node_version": f"v{view.python.removeprefix('v')}",
+        "teraslice_version": TERASLICE_VERSION,
+        "tsd_version": view.version,
+        "total": view.total,
+        "state": view.state,
+        "available": view.available,
+        "active": [attrs.asdict(process) for process in view.active],
+    }
+
+
+def _master(node_id: str) -> Document:
+    """The master as a node of its own, with the services that Teraslice's master runs."""
+    pid = os.getpid()
+    services = ("cluster_master", "assets_service")
+    return {
+        "node_id": node_id,
+        "hostname": socket.gethostname(),
+        "pid": pid,
+        "node_version": NODE_VERSION,
+        "teraslice_version": TERASLICE_VERSION,
+        "total": len(services),
+        "state": "connected",
+        "available": 0,
+        "active": [
+            {"worker_id": number, "assignment": service, "pid": pid}
+            for number, service in enumerate(services, 1)
+        ],
+    }
+
+
+def _controller(view: ControllerView) -> Document:
+    counters = {name: value for name, value in attrs.asdict(view.stats).items() if value is not None}
+    return {"ex_id": view.ex_id, "job_id": view.job_id, "name": view.name, **counters}

@@ -1,0 +1,239 @@
+"""The master daemon: store, cluster core, mesh and API in one process.
+
+It starts in the order in which less can go wrong: ports, store, core, API. It ends in the opposite order,
+and what runs in the cluster goes on without it.
+"""
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import attrs
+import structlog
+import trio
+
+from tsd import __version__
+from tsd.core.cluster.machine import ClusterMachine
+from tsd.core.cluster.records import ClusterSettings
+from tsd.core.messages import KINDS
+from tsd.errors import AssetError, ConfigError, SchemaTooNew, StoreError
+from tsd.master.api.app import ApiOptions, create_api
+from tsd.master.brain import Brain
+from tsd.master.clock import Clock
+from tsd.master.clusterview import ClusterService
+from tsd.master.executions import ExecutionService
+from tsd.master.http import bind_api, serve_api, url_of
+from tsd.master.jobs import JobService
+from tsd.master.service import MasterService
+from tsd.master.validation import JobChecker
+from tsd.mesh.codec import Codec
+from tsd.mesh.endpoint import Listener
+from tsd.mesh.socket import listen_tcp
+from tsd.observe import log as logs
+from tsd.observe.notify import Notifier
+from tsd.observe.titles import title_master
+from tsd.operations.registry import Registry
+from tsd.setting_fields import is_loopback
+from tsd.settings import Settings
+from tsd.store.store import Store, open_store
+from tsd.store.writer import StoreHealth
+
+log = structlog.get_logger()
+
+API_FILE = "api.json"
+"""In the data folder: `{"url", "mesh", "pid"}` of the master that runs."""
+SHUT_DOWN_S = 3.0
+"""How long the last decisions may take at the end; in an outage of the store they would take for ever."""
+
+EXIT_FAILED = 1
+EXIT_CONFIG = 78
+
+
+def run_master(settings: Settings) -> int:
+    """Run the master until SIGTERM or SIGINT; the exit code of the process.
+
+    A second signal cuts off the requests that are still being answered.
+
+    Returns:
+        0 after a clean end; 78 when a setting or port is wrong or a newer tsd wrote the store, 1 when the
+        store can not be used. Those two come with one line on stderr.
+    """
+    title_master()
+    logs.configure(settings.terafoundation, role="master")
+    notifier = Notifier.from_environment()
+    code = 0
+    try:
+        trio.run(_run, settings, notifier)
+    except* (ConfigError, AssetError, SchemaTooNew) as group:
+        code = _complain(group, EXIT_CONFIG)
+    except* StoreError as group:
+        code = _complain(group, EXIT_FAILED)
+    return code
+
+
+def _complain(group: BaseExceptionGroup[Exception], code: int) -> int:
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    sys.stderr.write(f"tsd: {error}\n")
+    return code
+
+
+async def _run(settings: Settings, notifier: Notifier) -> None:
+    for warning in settings.warnings:
+        log.warning("settings.noted", reason=warning)
+    tsd = settings.tsd
+    registry = Registry(tsd.operation_modules)
+
+    def on_health(health: StoreHealth) -> None:
+        if health.is_ok:
+            log.info("store.recovered")
+        else:
+            log.error("store.failing", reason=health.reason)
+        notifier.status("serving" if health.is_ok else f"the store does not take writes: {health.reason}")
+
+    host = f"[{tsd.mesh_listen}]" if ":" in tsd.mesh_listen else tsd.mesh_listen
+    with (
+        trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals,
+        contextlib.closing(bind_api(tsd.listen, settings.teraslice.port)) as listener,
+    ):
+        async with (
+            listen_tcp(
+                f"tcp://{host}:{tsd.mesh_port}",
+                codec=Codec(KINDS),
+                on_bad_frame=_on_bad_frame,
+                allow_plaintext=tsd.allow_plaintext,
+            ) as mesh,
+            open_store(tsd.data_dir, on_health=on_health) as store,
+        ):
+            clock = Clock()
+            machine = ClusterMachine.restore(
+                await store.load_unended(), settings=_cluster_settings(settings), now=clock.now()
+            )
+            brain = Brain(machine=machine, store=store, listener=mesh, now=clock.now)
+            service = _service(settings, store, brain, registry)
+            master = _Master(
+                settings=settings,
+                notifier=notifier,
+                listener=listener,
+                mesh=mesh,
+                brain=brain,
+                service=service,
+            )
+            await master.serve(signals)
+
+
+@attrs.frozen(eq=False, kw_only=True)
+class _Master:
+    """The parts that run, and the order in which they begin and end."""
+
+    settings: Settings
+    notifier: Notifier
+    listener: socket.socket
+    mesh: Listener
+    brain: Brain
+    service: MasterService
+    stop: trio.Event = attrs.field(factory=trio.Event)
+
+    async def serve(self, signals: AsyncIterator[int]) -> None:
+        """Serve until a signal comes, then end in order."""
+        url = url_of(self.listener)
+        app = create_api(
+            self.service,
+            ApiOptions(
+                body_size_max=self.settings.tsd.max_body_size,
+                answer_within_s=self.settings.teraslice.api_response_timeout_s,
+                is_local=is_loopback(self.settings.tsd.listen),
+            ),
+        )
+        async with trio.open_nursery() as nursery:
+            await nursery.start(self.brain.run)
+            nursery.start_soon(self._keep_watchdog)
+            with _announced(self.settings.tsd.data_dir, {"url": url, "mesh": self.mesh.address}):
+                async with trio.open_nursery() as requests:
+                    await requests.start(serve_api, app, self.listener, self.stop.wait)
+                    nursery.start_soon(self._take_signals, signals, requests.cancel_scope)
+                    log.info("master.ready", url=url, mesh=self.mesh.address, version=__version__)
+                    self.notifier.ready(f"serving at {url}")
+            with trio.move_on_after(SHUT_DOWN_S):
+                await self.brain.shut_down()
+            nursery.cancel_scope.cancel()
+        log.info("master.stopped")
+
+    async def _take_signals(self, signals: AsyncIterator[int], requests: trio.CancelScope) -> None:
+        async for number in signals:
+            name = signal.Signals(number).name
+            if self.stop.is_set():
+                log.warning("master.hurried", signal=name)
+                requests.cancel()
+                continue
+            log.info("master.stopping", signal=name)
+            self.notifier.stopping("answering what is in flight")
+            self.service.is_closing = True
+            self.brain.watches.close()
+            self.stop.set()
+
+    async def _keep_watchdog(self) -> None:
+        if self.notifier.watchdog_s is None:
+            return
+        while True:
+            self.notifier.watchdog()
+            await trio.sleep(self.notifier.watchdog_s / 3)
+
+
+def _service(settings: Settings, store: Store, brain: Brain, registry: Registry) -> MasterService:
+    teraslice = settings.teraslice
+    connectors = settings.terafoundation.connectors
+    checker = JobChecker(
+        registry=registry,
+        connections=frozenset(name for connections in connectors.values() for name in connections),
+        cpu_count=os.cpu_count() or 1,
+    )
+    return MasterService(
+        cluster_name=teraslice.name,
+        store=store,
+        jobs=JobService(store=store, brain=brain, checker=checker),
+        executions=ExecutionService(
+            store=store,
+            brain=brain,
+            confirm_within_s=teraslice.action_timeout_s + teraslice.network_latency_buffer_s,
+        ),
+        cluster=ClusterService(machine=brain.machine),
+    )
+
+
+def _cluster_settings(settings: Settings) -> ClusterSettings:
+    teraslice, tsd = settings.teraslice, settings.tsd
+    return ClusterSettings(
+        version=__version__,
+        heartbeat_interval_s=tsd.heartbeat_interval_s,
+        shutdown_timeout_s=teraslice.shutdown_timeout_s,
+        action_timeout_s=teraslice.action_timeout_s,
+        node_disconnect_timeout_s=teraslice.node_disconnect_timeout_s,
+        slicer_timeout_s=teraslice.slicer_timeout_s,
+        slicer_allocation_attempts=teraslice.slicer_allocation_attempts,
+        controller_lease_s=tsd.controller_lease_s,
+        controller_restarts=tsd.controller_restarts,
+    )
+
+
+def _on_bad_frame(peer: str, reason: str) -> None:
+    log.warning("mesh.bad_frame", peer_id=peer, reason=reason)
+
+
+@contextlib.contextmanager
+def _announced(data_dir: Path, addresses: dict[str, str]) -> Iterator[None]:
+    """Say in the data folder where the master is reached, while the body runs."""
+    path = data_dir / API_FILE
+    partial = data_dir / f"{API_FILE}.{os.getpid()}"
+    partial.write_text(json.dumps({**addresses, "pid": os.getpid()}) + "\n", encoding="utf-8")
+    partial.replace(path)
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)

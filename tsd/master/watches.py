@@ -1,0 +1,76 @@
+"""Waiting for statuses of executions by events, without asking again and again."""
+
+from collections.abc import Container, Iterator
+from contextlib import contextmanager
+
+import attrs
+import trio
+
+from tsd.core.records import Status
+from tsd.errors import NotReady
+
+
+@attrs.define(eq=False)
+class Watch:
+    """What became of one execution since the watch began."""
+
+    _status: Status | None = None
+    _changed: trio.Event = attrs.field(factory=trio.Event)
+    _is_over: bool = False
+
+    def tell(self, status: Status | None, *, is_over: bool) -> None:
+        """Take note of a status (None: no new one); with `is_over` there will be no other."""
+        self._status = status or self._status
+        self._is_over = is_over
+        self._changed.set()
+        self._changed = trio.Event()
+
+    async def until(self, statuses: Container[Status], *, now: Status) -> Status:
+        """Wait until the status is one of these; returns it.
+
+        Args:
+            statuses: What to wait for.
+            now: The status as it was known before the watch had seen anything.
+
+        Raises:
+            NotReady: The master ends before that happens.
+        """
+        while (status := self._status or now) not in statuses:
+            if self._is_over:
+                raise NotReady(f"the master is ending; the execution is {status} and goes on")
+            await self._changed.wait()
+        return status
+
+
+@attrs.define(eq=False)
+class Watches:
+    """Everybody who waits, by execution."""
+
+    _watches: dict[str, list[Watch]] = attrs.field(factory=dict)
+    _is_over: bool = False
+
+    @contextmanager
+    def watch(self, ex_id: str) -> Iterator[Watch]:
+        """See every status from now on; begin before asking for what is to change it."""
+        watch = Watch()
+        watch.tell(None, is_over=self._is_over)
+        self._watches.setdefault(ex_id, []).append(watch)
+        try:
+            yield watch
+        finally:
+            others = self._watches[ex_id]
+            others.remove(watch)
+            if not others:
+                del self._watches[ex_id]
+
+    def tell(self, ex_id: str, status: Status) -> None:
+        """The status of an execution is saved: wake those who wait for it."""
+        for watch in self._watches.get(ex_id, ()):
+            watch.tell(status, is_over=self._is_over)
+
+    def close(self) -> None:
+        """The master ends: whoever waits, and whoever begins to, is told so."""
+        self._is_over = True
+        for watches in self._watches.values():
+            for watch in watches:
+                watch.tell(None, is_over=True)

@@ -9,6 +9,8 @@ import json
 from collections import deque
 from collections.abc import Callable, Iterable
 
+import attrs
+
 from tsd.core.execution import events as ev
 from tsd.core.execution.lifecycle import LifecycleEvent, next_status
 from tsd.core.execution.machine import ExecutionMachine
@@ -78,8 +80,6 @@ class ModelMaster:
         self.statuses = [status]
 
     def want(self, **changes):
-        import attrs
-
         self.wanted = attrs.evolve(self.wanted, revision=self.wanted.revision + 1, **changes)
         self.rig.to_controller(self.wanted)
 
@@ -224,7 +224,7 @@ class ModelSlicer:
 class RigWorker:
     """A worker core and a model of its operation thread."""
 
-    def __init__(self, rig, peer, number, duration_s, outcome, build_s):
+    def __init__(self, rig, peer, number, *, duration_s, outcome, build_s):
         self.rig = rig
         self.peer = peer
         self.machine = WorkerMachine(
@@ -246,7 +246,6 @@ class RigWorker:
         self.flushes = 0
         self.log_levels = []
         self.wake = None
-        self.feed(ev.Tick())
 
     def feed(self, event):
         if self.is_dead:
@@ -438,7 +437,8 @@ class Rig:
         """Let time pass until the condition holds; fails after `limit_s` of virtual time."""
         end = self.now + limit_s
         while not condition():
-            assert self._heap and self._heap[0][0] <= end, "it never happened"
+            assert self._heap, "nothing happens any more"
+            assert self._heap[0][0] <= end, "it never happened"
             self.now, _, call = heapq.heappop(self._heap)
             call()
         return self
@@ -519,8 +519,9 @@ class Rig:
     def worker(self, number=1, *, duration_s=0.01, outcome=None, build_s=0.0, start=1) -> RigWorker:
         """Start a worker process."""
         peer = f"{EX}/{self.generation}/w{number}.{start}"
-        self.workers[peer] = worker = RigWorker.__new__(RigWorker)
-        worker.__init__(self, peer, number, duration_s, outcome, build_s)
+        worker = RigWorker(self, peer, number, duration_s=duration_s, outcome=outcome, build_s=build_s)
+        self.workers[peer] = worker
+        worker.feed(ev.Tick())
         return worker
 
     # --- what must hold whenever something arrives at the master

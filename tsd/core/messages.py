@@ -417,6 +417,8 @@ class WorkerBeat:
     running: int | None
     running_for_s: float
     held: int
+    draining: bool = False
+    """It was told to end: it takes no more slices."""
 
 
 @attrs.frozen(kw_only=True)

@@ -211,6 +211,11 @@ class WorkerDesk:
 
     def _beat(self, worker: Worker, beat: WorkerBeat, now: float) -> None:
         self.outbox.send(worker.peer, Alive())
+        if beat.draining and not worker.is_leaving:
+            worker.is_leaving = True
+            worker.reserved = False
+            self.dispatcher.settle(worker, now)
+            self.dispatcher.look_for_room()
         if worker.asked_back:
             worker.asked_back = False
             self.dispatcher.arm(now)
@@ -240,10 +245,11 @@ class WorkerDesk:
         """The node saw a worker process end; told once for each process.
 
         The slice that it was running is held against it, unless the worker was given up or told to
-        end, for then we had it killed.
+        end: then it may have been killed on purpose.
         """
         peer = exit_.proc_id
-        is_ours = self.table.is_fenced(peer) or self.is_ending
+        worker = self.table.members.get(peer)
+        is_ours = self.table.is_fenced(peer) or self.is_ending or (worker is not None and worker.is_leaving)
         self.table.lost.pop(peer, None)
         entry = self.ledger.unfinished.get(exit_.running) if exit_.running is not None else None
         if entry is not None and (is_ours or entry.holder not in (peer, None)):

@@ -124,7 +124,7 @@ class Dispatcher:
         if worker.alone is not None and worker.alone not in worker.held:
             worker.alone = None
         place: OrderedDict[str, Worker] | None = None
-        if worker.down_since is None and not worker.blocked:
+        if worker.down_since is None and not worker.blocked and not worker.is_leaving:
             if count == 0:
                 place = self._idle
             elif (
@@ -295,7 +295,11 @@ class Dispatcher:
             self._reserve_at = now + STEAL_PAUSE_S
             reserved = sum(worker.reserved for worker in self.members.values())
             free = sorted(
-                (w for w in self.members.values() if not w.reserved and w.alone is None and w.held),
+                (
+                    w
+                    for w in self.members.values()
+                    if w.held and not w.reserved and w.alone is None and not w.is_leaving
+                ),
                 key=lambda worker: len(worker.held),
             )
             for worker in free[: max(0, len(postponed) - reserved)]:

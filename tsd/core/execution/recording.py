@@ -133,6 +133,7 @@ class Recorder:
                 seq=self._seq,
                 sources=self.sources,
                 rows=rows,
+                first=self.batches[0].seq if self.batches else self._seq,
             )
             self.batches.append(batch)
             self._rows_unacked += len(rows)
@@ -155,7 +156,8 @@ class Recorder:
     def again(self, now: float) -> list[RecordBatch]:
         """All unacknowledged batches in order, to be sent again."""
         self._wait_for_answer(now)
-        return list(self.batches)
+        first = self.batches[0].seq if self.batches else 0
+        return [attrs.evolve(batch, first=first) for batch in self.batches]
 
     def _wait_for_answer(self, now: float) -> None:
         shortest_s, longest_s = 2 * self.limits.beat_interval_s, 16 * self.limits.beat_interval_s

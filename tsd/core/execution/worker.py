@@ -144,6 +144,9 @@ class WorkerMachine:
                 self._say_goodbye(event.reason, failed=True)
                 self._end(1, event.reason)
             case Flushed():
+                if event.reason:
+                    self._exit_code = 1
+                    self._exit_reason = f"flush failed: {event.reason}"
                 self._leave(now)
             case NotSent():
                 # Hellos, beats and results are repeated anyway.
@@ -152,7 +155,7 @@ class WorkerMachine:
                 if event.hurry or not self._was_welcomed:
                     self._stop_now("told to end")
                 else:
-                    self._drain(0, "told to end")
+                    self._drain(0, "told to end", now)
             case _:
                 assert_never(event)
         self._go_on(now)
@@ -185,7 +188,7 @@ class WorkerMachine:
                 self._set_log_level(message.log_level)
             case StopWorker():
                 if message.drain:
-                    self._drain(0, "the execution needs it no more")
+                    self._drain(0, "the execution needs it no more", now)
                 else:
                     self._stop_now("the execution ends at once")
             case Refused():
@@ -264,7 +267,7 @@ class WorkerMachine:
         self._running_since = now
         self._report(event.done, event.full, event.returned, event.busy_us, now)
         if event.fatal:
-            self._drain(1, event.fatal)
+            self._drain(1, event.fatal, now)
 
     def _report(
         self, done: list[int], full: list[FullResult], returned: list[int], busy_us: int, now: float
@@ -286,12 +289,14 @@ class WorkerMachine:
 
     # --- the ending
 
-    def _drain(self, code: int, reason: str) -> None:
+    def _drain(self, code: int, reason: str, now: float) -> None:
         self._exit_code = max(self._exit_code, code)
         if self._part is _Part.SERVING:
             self._part = _Part.DRAINING
             self._exit_reason = reason
             self._take_back(-1)
+            # Said at once, or the controller would go on handing out what comes straight back.
+            self._beat(now)
 
     def _go_on(self, now: float) -> None:
         if self._part is _Part.DRAINING and not self._queue and not self._takings_back:
@@ -320,7 +325,15 @@ class WorkerMachine:
         running = next(iter(self._queue), None) if self._is_ready else None
         held = len(self._queue) - (running is not None)
         running_for_s = now - self._running_since if running is not None else 0.0
-        self._out.send(LISTENER, WorkerBeat(running=running, running_for_s=running_for_s, held=held))
+        self._out.send(
+            LISTENER,
+            WorkerBeat(
+                running=running,
+                running_for_s=running_for_s,
+                held=held,
+                draining=self._part is not _Part.SERVING,
+            ),
+        )
         if self._unseen and now - self._sent_at >= self._beat_s:
             self._repeat_results(now)
 

@@ -37,6 +37,7 @@ class Worker:
         asked_back: A `GiveBack` waits for its answer.
         alone: Number of a slice that is run here and must be the only one.
         reserved: It is being emptied for such a slice.
+        is_leaving: It was told to end and takes no more slices.
         passed_over: Oldest slice that it held at its last beat although it was running a later one.
         log_level: Level it was last told; `"?"` when that did not arrive.
         place: Which list of dispatch it stands in.
@@ -60,6 +61,7 @@ class Worker:
     asked_back: bool = False
     alone: int | None = None
     reserved: bool = False
+    is_leaving: bool = False
     passed_over: int | None = None
     place: "OrderedDict[str, Worker] | None" = None
 

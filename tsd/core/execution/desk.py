@@ -200,7 +200,9 @@ class WorkerDesk:
             self.ledger.recorder.within(self.limits.commit_interval_s, now)
             if self.ledger.disturbed:
                 for other in self.ledger.disturbed:
-                    self.dispatcher.settle(other, now)
+                    # A worker that its own slice has killed is not there any more.
+                    if self.table.members.get(other.peer) is other:
+                        self.dispatcher.settle(other, now)
                 self.ledger.disturbed.clear()
         return count
 

@@ -27,7 +27,6 @@ from tsd.core.cluster.node import (
     Start,
     Started,
     StartFailed,
-    Terminate,
 )
 from tsd.core.cluster.node import Tick as NodeTick
 from tsd.core.cluster.records import ClusterSettings, ExecutionRecord, Intent
@@ -38,7 +37,6 @@ from tsd.core.messages import (
     ControllerHello,
     ControllerWelcome,
     LeaseGranted,
-    NodeHello,
     NodeWanted,
     ProcessExit,
     ProcessSpec,
@@ -112,6 +110,8 @@ class Controller:
     paused: bool = False
     stopped: bool = False
     answered: dict = attrs.field(factory=dict)
+    said: set = attrs.field(factory=set)
+    final_seq: int = 0
     stats: ExecutionStats = attrs.field(factory=ExecutionStats)
     is_silent: bool = False
     lazy: bool = False
@@ -119,6 +119,8 @@ class Controller:
     def report(self, event, reason=""):
         self.seq += 1
         self.reports.append((self.seq, str(event), reason, self.stats))
+        if event in {"completed", "failed", "terminated", "stopped"}:
+            self.final_seq = self.seq
 
     def messages(self, now):
         """What it says at a beat."""
@@ -190,9 +192,8 @@ class Controller:
 
     @property
     def is_done(self):
-        """It has reported its end and was answered."""
-        ended = TERMINAL_STATUSES | {Status.STOPPING}
-        return self.refused or any(self.answered.get(seq) in ended for seq in [self.seq])
+        """It was refused, or its last word was answered."""
+        return self.refused or self.final_seq in self.answered
 
 
 class Host:
@@ -290,6 +291,7 @@ class Cluster:
         self.log = []
         self.lazy = False
         self.keeps = lambda _peer, _message: True
+        self.cut = set()
         self.incarnation = 0
         self.created = 0
         self.master: ClusterMachine | None = None
@@ -381,13 +383,19 @@ class Cluster:
         ]
         return max(found, key=lambda each: each.spec.generation) if found else None
 
+    def controller_ids(self):
+        """Executions that have a running controller."""
+        return [
+            controller.spec.ex_id for host in self.hosts.values() for controller in host.controllers.values()
+        ]
+
+    def cut_controller(self, proc_id):
+        """Nothing reaches this controller any more, nor comes from it; its node is well."""
+        self.cut.add(proc_id)
+
     def controller_host(self, ex_id):
-        return next(
-            host
-            for host in self.hosts.values()
-            for proc_id in host.controllers
-            if proc_id == self.controller(ex_id).spec.generation and False or proc_id.startswith(f"{ex_id}/")
-        )
+        proc_id = self.controller(ex_id).spec.proc_id
+        return next(host for host in self.hosts.values() if proc_id in host.controllers)
 
     def end(self, proc_id, **how):
         """A process ends by itself."""
@@ -426,7 +434,7 @@ class Cluster:
         host = self.hosts.get(peer)
         if host is None:
             host = next((each for each in self.hosts.values() if peer in each.controllers), None)
-        if host is None or host.is_cut or host.exit is not None:
+        if host is None or host.is_cut or host.exit is not None or peer in self.cut:
             self.later.append((None, NotSent(peer=peer, message=message, unreachable=True)))
         elif self.keeps(peer, message):
             self.queue.append(("to", peer, message))
@@ -470,13 +478,16 @@ class Cluster:
             if peer in host.running:
                 host.end(peer, exit_code=0)
             return
-        if host.is_cut or controller.is_silent:
+        if host.is_cut or controller.is_silent or peer in self.cut:
             return
         for message in controller.messages(self.now):
-            if not quick or (isinstance(message, StatusReport) and message.seq not in controller.answered):
-                if quick and message.seq in getattr(controller, "said", set()):
+            if isinstance(message, StatusReport):
+                if quick and message.seq in controller.said:
                     continue
-                self.queue.append(("controller", peer, message))
+                controller.said.add(message.seq)
+            elif quick:
+                continue
+            self.queue.append(("controller", peer, message))
 
     def tick(self):
         """One beat of everything."""

@@ -208,6 +208,8 @@ class NodeMachine:
     def handle(self, event: Event, *, now: float) -> NodeEffects:
         """Take in one event."""
         self._now = now
+        if self._is_gone:
+            return NodeEffects()
         match event:
             case FromMaster():
                 self._from_master(event.message)
@@ -241,7 +243,9 @@ class NodeMachine:
         return effects
 
     def wake_at(self) -> float:
-        """When to feed the next `Tick`."""
+        """When to feed the next `Tick`; never after `Exit`."""
+        if self._is_gone:
+            return float("inf")
         times = [self._beat_at]
         times += [
             process.kill_at

@@ -51,6 +51,16 @@ def test_each_line_is_one_json_object_with_the_keys_that_log_readers_know():
     assert line["time"].endswith("Z")
 
 
+def test_a_fact_does_not_take_the_place_of_what_every_line_says():
+    stream = machine_lines()
+
+    structlog.get_logger().info("process.started", pid=1, name="x")
+
+    (line,) = read(stream)
+    assert (line["pid"], line["name"]) == (os.getpid(), "tsd")
+    assert (line["about_pid"], line["about_name"]) == (1, "x")
+
+
 def test_bound_ids_stand_in_every_line():
     stream = machine_lines()
 

@@ -162,7 +162,8 @@ class _Run:
         stats = execution.get("_slicer_stats") or {}
         processed, failed = stats.get("processed", 0), stats.get("failed", 0)
         duration_s = stats.get("job_duration", 0)
-        print(f"{status}: {processed:,} slices, {failed:,} failed, in {duration_s} s")
+        slices = "1 slice" if processed == 1 else f"{processed:,} slices"
+        print(f"{status}: {slices}, {failed:,} failed, in {duration_s} s")
         if reason := execution.get("_failureReason"):
             print(f"reason: {reason}")
         for error in self._errors(client, execution["ex_id"]) if failed else ():

@@ -204,9 +204,10 @@ def _machine(role: str, *, prefixed: bool) -> Callable[[EventDict], str]:
             "level": _BUNYAN[level],
             "time": event.pop("timestamp"),
             "msg": event.pop("event"),
-            **event,
             "v": 0,
         }
+        # A fact that has the name of one of these is about something else: about_pid is another process.
+        line |= {f"about_{key}" if key in line else key: value for key, value in event.items()}
         text = json.dumps(line, default=str, ensure_ascii=False)
         return f"<{_SYSLOG[level]}>{text}" if prefixed else text
 

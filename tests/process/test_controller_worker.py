@@ -7,7 +7,9 @@ import os
 import signal
 import socket
 
+import msgspec
 import pytest
+import trio
 
 from tests.support.minimaster import running_master, settings_for
 from tests.support.waiting import is_alive, wait_for
@@ -129,14 +131,15 @@ async def test_sigterm_lets_a_worker_end_its_slice_and_give_back_the_rest(tmp_pa
 
 
 async def test_a_second_sigterm_does_not_wait_for_the_slice(tmp_path):
-    sleeper = {"_op": "sleeper", "at": [5], "seconds": 60.0, "file": ""}
+    sleeper = {"_op": "sleeper", "at": [5], "seconds": 60.0}
     async with running_master(tmp_path, [READ, witness(tmp_path), sleeper]) as master:
         await wait_for(lambda: 5 in seen(tmp_path), "slice 5 runs")
         pid = master.pid_of(ProcessRole.WORKER)
-        master.signal(ProcessRole.WORKER, signal.SIGTERM)
-        master.signal(ProcessRole.WORKER, signal.SIGTERM)
-
-        await wait_for(lambda: not is_alive(pid), "the worker ended", within_s=10)
+        with trio.fail_after(10):
+            while is_alive(pid):
+                # The kernel makes one of two that come at once.
+                os.kill(pid, signal.SIGTERM)
+                await trio.sleep(0.1)
 
 
 async def test_stop_drains_the_running_slice(tmp_path):
@@ -245,7 +248,9 @@ async def test_analytics_arrive_with_the_records(tmp_path):
     """E37."""
     async with running_master(tmp_path, [READ, witness(tmp_path)], analytics=True) as master:
         assert await master.wait_end() is Status.COMPLETED
-        assert all(kept.analytics.startswith(b'{"time":[') for kept in master.records.values())
+        found = {tuple(msgspec.json.decode(kept.analytics)["size"]) for kept in master.records.values()}
+
+        assert found == {(1, 1)}
 
 
 def two_taken_ports():

@@ -31,6 +31,7 @@ from tsd.core.messages import (
 from tsd.core.records import TERMINAL_STATUSES, ProcessRole, SlicerPosition, SliceState, Status
 from tsd.mesh.codec import Codec
 from tsd.mesh.socket import listen_tcp
+from tsd.node.daemon import ENTRIES, PRELOAD
 from tsd.node.fork_messages import Exited, Setup, Started
 from tsd.node.processes import NodeProcesses
 from tsd.settings import load_settings
@@ -201,7 +202,8 @@ class MiniMaster:
                 self._listener.send(peer, self._welcome())
                 if self.controller_address is None:
                     self.controller_address = message.address
-                    self._apply(LifecycleEvent.CONTROLLER_READY)
+                    if self.status is Status.SCHEDULING:
+                        self._apply(LifecycleEvent.CONTROLLER_READY)
                     for number in range(1, self._wanted.workers + 1):
                         self._start_worker(number)
             case _ if self.controller_address is None:
@@ -304,11 +306,8 @@ async def running_master(tmp_path, operations, *, workers=1, settings=None, **jo
     settings = settings or settings_for(tmp_path)
     setup = Setup(
         settings=settings,
-        entries={
-            "controller": "tsd.controller.process:controller_main",
-            "worker": "tsd.worker.process:worker_main",
-        },
-        preload=("tsd.controller.process", "tsd.worker.process", "tests.support.ops"),
+        entries=ENTRIES,
+        preload=(*PRELOAD, "tests.support.ops"),
         node_id="test",
     )
     processes = NodeProcesses(setup)

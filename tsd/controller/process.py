@@ -134,7 +134,13 @@ class ControllerShell:
 
     async def run(self) -> int:
         """Work until the machine says that it is over; returns the exit code."""
-        for task in (self._hear_master, self._hear_workers, self._take_signals, self._driver.keep_time):
+        for task in (
+            self._hear_master,
+            self._hear_workers,
+            self._take_signals,
+            self._slicer.hand_over_early,
+            self._driver.keep_time,
+        ):
             self._nursery.start_soon(task)
         end = await self._driver.wait_end()
         _log.info("controller.ending", reason=end.reason, code=end.code)

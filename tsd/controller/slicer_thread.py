@@ -4,9 +4,12 @@ import contextvars
 import json
 import queue
 import threading
+import time
+from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any
 
+import attrs
 import trio
 
 from tsd.core.execution.events import (
@@ -28,15 +31,32 @@ from tsd.operations.context import Interrupted, OpContext
 from tsd.operations.outcome import SliceOutcome, text_of
 from tsd.operations.registry import Registry
 from tsd.operations.slice import Slice
-from tsd.operations.slicers import RecoveryEntry
+from tsd.operations.slicers import MAX_QUEUE_LENGTH, RecoveryEntry
 from tsd.operations.slicing import Made, SlicerRunner
 
 MAKE_BUDGET_S = 0.02
 """What was made within so long is handed over before more is made, so that workers need not wait."""
 
+PATIENCE_S = 0.05
+"""When that takes longer, what was made so far is handed over: a slicer may wait long for its next slice."""
+
 Request = BuildSlicer | StartSlicer | MakeSlices | TellHooks
 MakeRunner = Callable[[dict[str, Any]], SlicerRunner]
 """Builds the runner of an execution document; called in the thread, as all user code."""
+
+
+@attrs.frozen(kw_only=True)
+class _RoundDone:
+    """The thread has ended a round of `MakeSlices`; its slices are in `_made`.
+
+    Attributes:
+        news: Lists returned, recursions and range expansions since the round before.
+    """
+
+    is_finished: bool
+    is_idle: bool
+    max_queue_length: int
+    news: tuple[int, ...]
 
 
 class SlicerThread:
@@ -59,13 +79,73 @@ class SlicerThread:
         self._runner: SlicerRunner | None = None
         self._ex_id = ""
         self._spoken = (0, 0, 0)
+        # The state of `MakeSlices`; only `_made` is touched by the thread.
+        self._made: deque[MadeItem] = deque()
+        self._is_making = False
+        self._is_owed = False
+        self._unasked: _RoundDone | None = None
+        self._asked = trio.Event()
+        self._max_queue_length = MAX_QUEUE_LENGTH
         bound = contextvars.copy_context().run
         self._thread = threading.Thread(target=bound, args=(self._work,), name="slicer", daemon=True)
         self._thread.start()
 
     def ask(self, request: Request) -> None:
         """Put a request to the slicer; an answer follows, but for `TellHooks`."""
+        if isinstance(request, MakeSlices):
+            self._is_owed = True
+            self._asked.set()
+            if self._unasked is not None:
+                self._round_done(self._unasked)
+                return
+            if self._is_making:
+                return  # what the round under way makes is the answer
+            self._is_making = True
         self._requests.put(request)
+
+    async def hand_over_early(self) -> None:
+        """While a call of the slicer takes long, hand over what it had made before; run it as a task."""
+        while True:
+            await self._asked.wait()
+            self._asked = trio.Event()
+            await trio.sleep(PATIENCE_S)
+            if self._is_owed and self._is_making and self._made:
+                self._is_owed = False
+                self._answer(
+                    SlicesMade(
+                        items=self._take_made(),
+                        finished=False,
+                        idle=False,
+                        max_queue_length=self._max_queue_length,
+                    )
+                )
+
+    def _round_done(self, done: "_RoundDone") -> None:
+        self._is_making = False
+        self._max_queue_length = done.max_queue_length
+        if not self._is_owed:
+            self._unasked = done  # all was handed over early, and there was no room for more
+            return
+        self._is_owed = False
+        self._unasked = None
+        by_key, recursions, expansions = done.news
+        self._answer(
+            SlicesMade(
+                items=self._take_made(),
+                finished=done.is_finished,
+                idle=done.is_idle,
+                max_queue_length=done.max_queue_length,
+                subslices=by_key,
+                recursions=recursions,
+                range_expansions=expansions,
+            )
+        )
+
+    def _take_made(self) -> list[MadeItem]:
+        items: list[MadeItem] = []
+        while self._made:
+            items.append(self._made.popleft())
+        return items
 
     async def close(self, within_s: float) -> bool:
         """Shut the slicer down after what it does now; whether it managed within so many seconds."""
@@ -113,7 +193,8 @@ class SlicerThread:
             case StartSlicer():
                 return self._start(self._made_runner(), request.recovery)
             case MakeSlices():
-                return self._make(self._made_runner(), request)
+                self._make(self._made_runner(), request)
+                return None
             case TellHooks():
                 self._tell_hooks(self._made_runner(), request)
                 return None
@@ -136,26 +217,29 @@ class SlicerThread:
             wants_hooks=runner.wants_enqueued or runner.wants_dispatch or runner.wants_complete,
         )
 
-    def _make(self, runner: SlicerRunner, request: MakeSlices) -> SlicesMade:
+    def _make(self, runner: SlicerRunner, request: MakeSlices) -> None:
+        """Make slices, each handed over at once; a slicer that then does not return holds back nothing."""
         runner.execution_stats(_stats_of(request.stats))
-        made = runner.make(request.room, MAKE_BUDGET_S) if request.room > 0 else Made()
+        deadline = time.monotonic() + MAKE_BUDGET_S
+        room, made = request.room, Made()
+        while room > 0 and (budget_s := deadline - time.monotonic()) > 0:
+            # Each slicer once, so that they take turns.
+            made = runner.make(min(room, max(runner.slicer_count, 1)), budget_s)
+            for slicer_id, requests in made.slices:
+                self._made.extend((slicer_id, text, None, pinned_worker(text)) for text in requests)
+                room -= len(requests)
+            if made.is_finished or made.is_idle:
+                break
         spoken = (runner.subslice_by_key, runner.subslices, runner.slice_range_expansion)
-        news = [now - before for now, before in zip(spoken, self._spoken, strict=True)]
+        news = tuple(now - before for now, before in zip(spoken, self._spoken, strict=True))
         self._spoken = spoken
-        items: list[MadeItem] = [
-            (slicer_id, text, None, pinned_worker(text))
-            for slicer_id, requests in made.slices
-            for text in requests
-        ]
-        return SlicesMade(
-            items=items,
-            finished=made.is_finished,
-            idle=made.is_idle,
+        done = _RoundDone(
+            is_finished=made.is_finished,
+            is_idle=made.is_idle,
             max_queue_length=runner.max_queue_length(),
-            subslices=news[0],
-            recursions=news[1],
-            range_expansions=news[2],
+            news=news,
         )
+        self._token.run_sync_soon(self._round_done, done)
 
     def _tell_hooks(self, runner: SlicerRunner, request: TellHooks) -> None:
         for entry in request.payload:

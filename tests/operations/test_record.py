@@ -146,11 +146,11 @@ def test_make_many_makes_a_record_of_each_value():
 
 def test_an_origin_is_metadata_that_records_share_without_changing_each_other():
     origin = {"path": "f", "_createTime": 5}
-    one, two = Record(), Record()
-    two.set_key("k")
-    for record in (one, two):
-        record.set_origin(origin)
+    one, two = records = [Record(), Record()]
+    Record.stamp(records, origin)
     one.set_metadata("path", "g")
+    two.set_key("k")
 
     assert (one.metadata["path"], two.metadata["path"], two.get_key()) == ("g", "f", "k")
+    assert one.get_create_time() == two.get_create_time() == datetime(1970, 1, 1, 0, 0, 0, 5000, tzinfo=UTC)
     assert origin == {"path": "f", "_createTime": 5}

@@ -57,8 +57,10 @@ class Component:
         config: Its checked options.
         execution: The execution document; read-only.
         log: Bound to the component's name.
+        position: Where it stands in the job, for example `operations[1]`; set after construction.
     """
 
+    position: str = ""
     _own_on_methods: ClassVar[frozenset[str]] = frozenset()
 
     @override

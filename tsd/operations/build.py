@@ -43,7 +43,8 @@ def build(
         JobInvalid: The options are wrong, which a checked job does not have.
     """
     config, _ = load(definition.config, entry, path)
-    if is_slicer:
-        assert definition.slicer is not None, "every reader has a slicer"
-        return definition.slicer(ctx, config, ctx.execution)
-    return definition.component(ctx, config, ctx.execution)
+    cls = definition.slicer if is_slicer else definition.component
+    assert cls is not None, "every reader has a slicer"
+    component = cls(ctx, config, ctx.execution)
+    component.position = path
+    return component

@@ -97,17 +97,16 @@ class Record(dict[str, Any]):
             copy._raw = raw  # noqa: SLF001 - its own class
         return copy
 
-    def set_origin(self, origin: Mapping[str, Any]) -> None:
-        """Say where the record came from: metadata that all records of a slice share.
+    @staticmethod
+    def stamp(records: "list[Record]", origin: Mapping[str, Any]) -> None:
+        """Say where new records came from: metadata that all records of a slice share.
 
-        The mapping is kept, not copied: one per slice is enough. Metadata that was set before stays.
+        Args:
+            records: Records whose metadata nobody has looked at yet.
+            origin: Metadata; kept, not copied, and never changed through a record.
         """
-        self._origin = origin
-        try:
-            mine = self._metadata
-        except AttributeError:
-            return
-        self._metadata = {**origin, **mine}
+        for record in records:
+            record._origin = origin  # noqa: SLF001 - its own class
 
     @property
     def metadata(self) -> dict[str, Any]:

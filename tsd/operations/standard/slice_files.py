@@ -1,0 +1,232 @@
+"""Files of a slice that appear and are replaced as one, whatever dies when.
+
+The promise: when `commit` has returned, the folder holds exactly what this call was given for the slice, and
+nothing of any other attempt. What a reader may see before is the output of one earlier attempt, or during the
+few milliseconds of the renames a mixture; never half a file.
+
+How: each attempt takes the slice's lock, so attempts on several hosts go one after another (the file system
+must have locks that work across them, as NFS 4 has); a lock falls when its process dies. Then
+
+1. it removes the temporary files of attempts that died;
+2. it writes and syncs its own, in `.tsd/work/<key>`, which is hidden and on the same file system;
+3. it renames a manifest into `.tsd/slices`, which names its files, and as stale all files of earlier attempts
+   that are not among them: now the attempt is decided;
+4. it renames its files into place and removes the stale ones.
+
+A crash in 1 or 2 leaves the earlier output whole; the slice is not done and is run again. A crash in 3 or 4
+leaves a manifest that names all files that can be there, so the next attempt knows what to replace and to
+remove. When there is no next attempt, because an earlier one was counted already, `recover` (called by every
+exporter that starts) finishes what was decided. A slice with one file whose name never changes needs no
+manifest: one rename decides.
+"""
+
+import fcntl
+import os
+import secrets
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path, PurePath
+
+import attrs
+import msgspec
+
+from tsd.errors import OperationError
+
+_HIDDEN = ".tsd"
+_LOCK = "lock"
+_LOCK_WAIT_S = 60.0
+_LOCK_LOOK_S = 0.05
+
+
+@attrs.frozen(kw_only=True)
+class Manifest:
+    """What a slice has in the folder.
+
+    Attributes:
+        attempt: Names the attempt; its temporary files begin with it.
+        files: Paths below the folder; the temporary file of number i is `<attempt>.<i>`.
+        stale: Paths of earlier attempts that are to be removed.
+    """
+
+    attempt: str
+    files: list[str]
+    stale: list[str]
+
+
+_decode = msgspec.json.Decoder(Manifest).decode
+_encode = msgspec.json.Encoder().encode
+
+
+class SliceFiles:
+    """The output folder of an exporter."""
+
+    def __init__(
+        self, root: Path, *, is_durable: bool = True, sleep: Callable[[float], None] = time.sleep
+    ) -> None:
+        """Nothing is touched yet.
+
+        Args:
+            root: The folder.
+            is_durable: Sync files and folders, so that a commit outlives a power failure.
+            sleep: How to wait for the lock of another attempt.
+        """
+        self._root = root
+        self._work = root / _HIDDEN / "work"
+        self._manifests = root / _HIDDEN / "slices"
+        self._is_durable = is_durable
+        self._sleep = sleep
+
+    def prepare(self) -> None:
+        """Make the folder, and finish or clear away what dead attempts left.
+
+        Raises:
+            OperationError: The folder can not be made or written.
+        """
+        try:
+            self._work.mkdir(parents=True, exist_ok=True)
+            self._manifests.mkdir(exist_ok=True)
+        except OSError as error:
+            raise OperationError(f"folder {self._root} can not be written: {error}") from error
+        if not os.access(self._root, os.W_OK | os.X_OK):
+            raise OperationError(f"folder {self._root} can not be written: permission denied")
+        self.recover()
+
+    def recover(self) -> None:
+        """Finish every commit that was decided and clear away every one that was not, but for living ones."""
+        for work in sorted(self._work.iterdir()):
+            with self._locked(work.name, wait_s=0.0) as is_mine:
+                if is_mine:
+                    self._finish(work)
+                    shutil.rmtree(work, ignore_errors=True)
+
+    def _finish(self, work: Path) -> None:
+        manifest = self._read_manifest(work.name)
+        if manifest is None:
+            return
+        for i, name in enumerate(manifest.files):
+            temporary = work / f"{manifest.attempt}.{i}"
+            if temporary.exists():
+                _move(temporary, self._root / name)
+        self._remove(manifest.stale)
+
+    def commit(self, key: str, files: Mapping[str, bytes], *, only_file: str | None = None) -> None:
+        """Make these the files of a slice, in place of all that earlier attempts of it left.
+
+        Args:
+            key: Names the slice in this folder; a valid file name.
+            files: Content by path below the folder.
+            only_file: The one path that this slice ever has; None when it may have any.
+
+        Raises:
+            OperationError: Another attempt holds the lock for too long.
+            OSError: Writing failed; the earlier output is whole, or the commit is decided and the next
+                attempt replaces it.
+        """
+        with self._locked(key, wait_s=_LOCK_WAIT_S) as is_mine:
+            if not is_mine:
+                raise OperationError(f"another attempt of slice {key} is writing its files")
+            work = self._work / key
+            attempt = secrets.token_hex(8)
+            _clear(work)
+            self._write_all(work, attempt, list(files.values()))
+            stale = self._decide(key, attempt, list(files), only_file)
+            for i, name in enumerate(files):
+                _move(work / f"{attempt}.{i}", self._root / name)
+            self._remove(stale)
+            if self._is_durable:
+                self._sync_folders([*files, *stale])
+            shutil.rmtree(work, ignore_errors=True)
+
+    def _write_all(self, work: Path, attempt: str, contents: list[bytes]) -> None:
+        """Write all, then sync all: the first sync flushes most of the others' data too."""
+        paths = [work / f"{attempt}.{i}" for i in range(len(contents))]
+        for path, content in zip(paths, contents, strict=True):
+            path.write_bytes(content)
+        if self._is_durable:
+            for path in paths:
+                _sync(path)
+
+    def _decide(self, key: str, attempt: str, names: list[str], only_file: str | None) -> list[str]:
+        """Write down what the slice has from now on; returns what is to be removed."""
+        before = self._read_manifest(key)
+        earlier = set() if before is None else {*before.files, *before.stale}
+        if only_file is not None:
+            earlier.add(only_file)
+        stale = sorted(earlier.difference(names))
+        if before is not None or (only_file is None and names):
+            manifest = Manifest(attempt=attempt, files=names, stale=stale)
+            self._write_all(self._work / key, f"{attempt}.manifest", [_encode(manifest)])
+            (self._work / key / f"{attempt}.manifest.0").replace(self._manifests / f"{key}.json")
+            if self._is_durable:
+                _sync(self._manifests)
+        return stale
+
+    def _read_manifest(self, key: str) -> Manifest | None:
+        try:
+            return _decode((self._manifests / f"{key}.json").read_bytes())
+        except FileNotFoundError:
+            return None
+
+    def _remove(self, names: list[str]) -> None:
+        for name in names:
+            (self._root / name).unlink(missing_ok=True)
+
+    def _sync_folders(self, names: list[str]) -> None:
+        for folder in {parent for name in names for parent in PurePath(name).parents}:
+            with suppress(FileNotFoundError):  # that of a stale file which was gone
+                _sync(self._root / folder)
+
+    @contextmanager
+    def _locked(self, key: str, *, wait_s: float) -> Iterator[bool]:
+        """Hold the lock of a slice; False when another process has it all the time."""
+        fd = self._lock(self._work / key / _LOCK, time.monotonic() + wait_s)
+        try:
+            yield fd is not None
+        finally:
+            if fd is not None:
+                os.close(fd)
+
+    def _lock(self, path: Path, deadline: float) -> int | None:
+        while True:
+            with suppress(FileNotFoundError):  # another attempt ended and took the folder along: again
+                path.parent.mkdir(exist_ok=True)
+                fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+                if self._try_lock(fd, path):
+                    return fd
+                os.close(fd)
+                if time.monotonic() >= deadline:
+                    return None
+                self._sleep(_LOCK_LOOK_S)
+
+    @staticmethod
+    def _try_lock(fd: int, path: Path) -> bool:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return os.fstat(fd).st_ino == path.stat().st_ino  # else it is the lock of a folder that is gone
+        except (BlockingIOError, FileNotFoundError):
+            return False
+
+
+def _move(temporary: Path, target: Path) -> None:
+    try:
+        temporary.replace(target)
+    except FileNotFoundError:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary.replace(target)
+
+
+def _clear(work: Path) -> None:
+    for leftover in work.iterdir():
+        if leftover.name != _LOCK:
+            leftover.unlink()
+
+
+def _sync(path: Path) -> None:
+    """Put a file or folder on the disk."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

@@ -42,7 +42,7 @@ test-all: setup ## all tests: also real daemons, real signals, long searches
 	$(BIN)/pytest -q
 
 sim: setup ## replay a seed of the simulated cluster: make sim SEED=17
-	$(BIN)/pytest -q tests/simulation --sim-seed $(SEED)
+	$(BIN)/python -m tests.simulation --seed $(SEED)
 
 check: setup ## what must pass: format, lint, types, import arrows
 	$(BIN)/ruff format --check .

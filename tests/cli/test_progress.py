@@ -16,8 +16,8 @@ def test_off_a_terminal_there_are_few_plain_lines_and_always_the_last():
         view.show(Snapshot(status="completed", processed=100, total=100, failed=1), is_last=True)
 
     assert stream.getvalue().splitlines() == [
-        "flights: running: 0 slices, 5 queued, 1,500 slices/s, 2 workers",
-        "flights: completed: 100 of 100 slices, 1 failed, 0 queued, 0 slices/s, 0 workers",
+        "flights: running: 0 slices, 1,500/s, 5 queued, 2 workers",
+        "flights: completed: 100 of 100 slices, 1 failed, 0/s, 0 queued, 0 workers",
     ]
 
 

@@ -37,8 +37,8 @@ class Snapshot:
         of_total = f" of {self.total:,}" if self.total is not None else ""
         failed = f", {self.failed:,} failed" if self.failed else ""
         return (
-            f"{self.status}: {self.processed:,}{of_total} slices{failed}, {self.queued:,} queued,"
-            f" {self.rate:,.0f} slices/s, {self.workers} workers"
+            f"{self.status}: {self.processed:,}{of_total} slices{failed}, {self.rate:,.0f}/s,"
+            f" {self.queued:,} queued, {self.workers} workers"
         )
 
 
@@ -90,8 +90,12 @@ class ProgressView:
 
     def _line(self, snapshot: Snapshot) -> Table:
         line = Table.grid(padding=(0, 1))
+        line.add_column(no_wrap=True)
+        line.add_column(no_wrap=True, overflow="ellipsis", max_width=24)
+        line.add_column(no_wrap=True)
+        line.add_column(no_wrap=True, overflow="ellipsis", ratio=1)
         bar = ProgressBar(
-            total=snapshot.total or None, completed=snapshot.processed, width=30, pulse=not snapshot.total
+            total=snapshot.total or None, completed=snapshot.processed, width=16, pulse=not snapshot.total
         )
         line.add_row(self._spinner, self._name, bar, snapshot.words())
         return line

@@ -114,7 +114,7 @@ class _Run:
                 if time.monotonic() - self._seen_at > UNREACHABLE_FOR_S:
                     raise
                 continue
-            self._last = self._snapshot(execution, stats or {}, is_over=is_over)
+            self._last = self._snapshot(execution, stats or {})
             view.show(self._last, is_last=is_over)
             if is_over:
                 return execution
@@ -138,12 +138,12 @@ class _Run:
         except (ApiError, MasterUnreachable) as error:
             view.say(f"tsd: could not stop the job: {error}")
 
-    def _snapshot(self, execution: Document, stats: Document, *, is_over: bool) -> Snapshot:
+    def _snapshot(self, execution: Document, stats: Document) -> Snapshot:
         now = time.monotonic()
         processed = stats.get("processed", self._last.processed)
         queued, active = stats.get("queued", 0), stats.get("workers_active", 0)
         rate = (processed - self._last.processed) / max(now - self._seen_at, 0.001)
-        is_sliced = is_over or stats.get("queuing_complete")
+        is_sliced = execution["_status"] == Status.COMPLETED or stats.get("queuing_complete")
         self._seen_at = now
         return Snapshot(
             status=execution["_status"],

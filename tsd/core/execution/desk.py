@@ -8,6 +8,7 @@ from tsd.core.execution.outbox import Outbox
 from tsd.core.execution.terms import Limits
 from tsd.core.execution.workers import Worker, WorkerTable
 from tsd.core.messages import (
+    LINK_SILENCE_BEATS,
     PROTOCOL,
     Again,
     Alive,
@@ -99,6 +100,7 @@ class WorkerDesk:
             worker.spoke = True
             self._beat(worker, message, now)
         elif isinstance(message, WorkerHello):
+            worker.spoke = worker.spoke or was_down
             self._hello(peer, message, now, at_ms)
             return
         else:
@@ -138,10 +140,11 @@ class WorkerDesk:
             worker = self.table.join(peer, hello.number, self.log_level, now)
             self.has_changed = True
         else:
-            if worker.spoke:
+            if worker.spoke or now - worker.hello_at > LINK_SILENCE_BEATS * self.beat_s:
                 self.table.reconnected += 1
             self._resync(worker, hello, at_ms)
         worker.spoke = False
+        worker.hello_at = now
         worker.asked_back = False
         worker.passed_over = None
         worker.log_level = self.log_level

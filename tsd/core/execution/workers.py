@@ -28,7 +28,8 @@ class Worker:
         seq: Last `Results` taken in.
         heard_at: When it was last heard.
         progress_at: When it last reported a result, or got a slice while it held none.
-        spoke: It has sent something other than a hello since its last hello.
+        hello_at: When it last said hello.
+        spoke: It has sent something else since, so the next hello is no repetition of that one.
         busy: It holds a slice; kept by dispatch.
         blocked: Too much waits for it already; nothing is given until it is heard.
         down_since: When its link was first found down, None while it is up.
@@ -52,6 +53,7 @@ class Worker:
     depth: int = CREDITS_FIRST
     slice_us: float = 0.0
     seq: int = 0
+    hello_at: float = 0.0
     spoke: bool = False
     busy: bool = False
     blocked: bool = False

@@ -39,7 +39,7 @@ from tsd.settings import Settings, advertised_host
 NO_PORT = 71
 """Exit code when nothing of `slicer_port_range` could be bound (EX_OSERR of sysexits)."""
 _CLOSE_S = 2.0
-"""How long a process that must end waits for its slicer: everything that matters is recorded by then."""
+"""How long a process that must end waits for a slicer to return: all that matters is recorded by then."""
 
 _log = structlog.get_logger()
 
@@ -144,7 +144,8 @@ class ControllerShell:
             self._nursery.start_soon(task)
         end = await self._driver.wait_end()
         _log.info("controller.ending", reason=end.reason, code=end.code)
-        if not await self._slicer.close(_CLOSE_S):
+        shutdown_s = self._settings.teraslice.shutdown_timeout_s
+        if not await self._slicer.close(patience_s=_CLOSE_S, shutdown_s=shutdown_s):
             _log.warning("slicer.left_running")
         return end.code
 

@@ -76,6 +76,7 @@ class SlicerThread:
         self._requests: queue.SimpleQueue[Request | None] = queue.SimpleQueue()
         self._hurry = threading.Event()
         self._closed = trio.Event()
+        self._is_shutting_down = False
         self._runner: SlicerRunner | None = None
         self._ex_id = ""
         self._spoken = (0, 0, 0)
@@ -147,12 +148,20 @@ class SlicerThread:
             items.append(self._made.popleft())
         return items
 
-    async def close(self, within_s: float) -> bool:
-        """Shut the slicer down after what it does now; whether it managed within so many seconds."""
+    async def close(self, *, patience_s: float, shutdown_s: float) -> bool:
+        """Shut the slicer down after what it does now; whether it managed.
+
+        Args:
+            patience_s: For the call that is under way.
+            shutdown_s: For the shutdown of the slicer, once it has begun.
+        """
         self._hurry.set()
         self._requests.put(None)
-        with trio.move_on_after(within_s):
+        with trio.move_on_after(patience_s):
             await self._closed.wait()
+        if self._is_shutting_down:
+            with trio.move_on_after(shutdown_s):
+                await self._closed.wait()
         return self._closed.is_set()
 
     def sleep(self, seconds: float) -> None:
@@ -170,6 +179,7 @@ class SlicerThread:
                 # Slices that ended last still reach the hooks; new ones are of no use any more.
                 if isinstance(request, TellHooks) or not self._hurry.is_set():
                     self._serve(request)
+            self._is_shutting_down = True
             if self._runner is not None:
                 self._runner.shutdown()
             self._token.run_sync_soon(self._closed.set)
@@ -181,8 +191,8 @@ class SlicerThread:
             answer = self._do(request)
         except Exception as error:  # noqa: BLE001  the seam to user code: fails the execution
             answer = SlicerFailed(text_of(error))
-        except SystemExit as error:
-            answer = SlicerFailed(f"the slicer asked to end the process: {error!r}")
+        except BaseException as error:  # noqa: BLE001  sys.exit and its like; without an answer all would wait
+            answer = SlicerFailed(f"the slicer tried to end its process: {error!r}")
         if answer is not None:
             self._token.run_sync_soon(self._answer, answer)
 

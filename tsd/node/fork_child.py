@@ -3,10 +3,12 @@
 import ctypes
 import gc
 import importlib
+import io
 import logging
 import os
 import signal
 import sys
+import time
 import traceback
 from collections.abc import Callable
 from typing import NoReturn
@@ -21,6 +23,7 @@ Entry = Callable[[ProcessSpec, Settings, BlackBox], int]
 """What a child runs; it returns the exit code."""
 
 _PR_SET_PDEATHSIG = 1
+_LEAVE_S = 2
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -46,6 +49,8 @@ def live(spec: ProcessSpec, settings: Settings, entry: str, box: BlackBox, *, pa
         _reset_signals()
         _set_title(spec)
         os.environ.update(spec.env)
+        time.tzset()
+        _print_to_stderr()
         box.catch_faults()
         gc.enable()
         code = _load(entry)(spec, settings, box)
@@ -60,13 +65,25 @@ def live(spec: ProcessSpec, settings: Settings, entry: str, box: BlackBox, *, pa
 
 
 def leave(code: int) -> NoReturn:
-    """End the process now, whatever its threads do; what was printed and logged gets out first."""
+    """End the process now, whatever its threads do; what was printed and logged gets out first.
+
+    A thread that holds a lock of the logs or of a stream for ever can not hold up the end.
+    """
+    signal.signal(signal.SIGALRM, lambda *_: os._exit(code))
+    signal.alarm(_LEAVE_S)
     try:
         logging.shutdown()
         sys.stdout.flush()
         sys.stderr.flush()
     finally:
         os._exit(code)
+
+
+def _print_to_stderr() -> None:
+    """What user code prints goes where the logs go, line by line."""
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(line_buffering=True)
 
 
 def _set_title(spec: ProcessSpec) -> None:

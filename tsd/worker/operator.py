@@ -8,6 +8,7 @@ either run or given back, never both.
 The thread wakes the loop at most once until the loop has looked.
 """
 
+import contextlib
 import contextvars
 import threading
 import time
@@ -233,7 +234,9 @@ class Operator:
         except trio.RunFinishedError:
             return  # the loop has ended, and with it the process
         except BaseException:  # noqa: BLE001  the last frame of the thread: nobody above could take it
-            self._say(Crashed(error=traceback.format_exc().rstrip()))
+            words = traceback.format_exc().rstrip()
+            with contextlib.suppress(trio.RunFinishedError):
+                self._say(Crashed(error=words))
 
     def _live(self) -> None:
         chain: Chain | None = None

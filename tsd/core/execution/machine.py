@@ -611,8 +611,12 @@ class ExecutionMachine:
         )
 
     def _flush(self, now: float, at_ms: int, *, force: bool, extra: int = 0) -> None:
-        if self._link.welcomed and (force or now >= self._recorder.flush_at):
-            for batch in self._recorder.flush(now, at_ms, force=force, extra=extra):
+        recorder = self._recorder
+        if recorder.changed:
+            # Whatever changed a recorded slice (also one that went back to the queue), its row is due.
+            recorder.within(self._limits.commit_interval_s, now)
+        if self._link.welcomed and (force or now >= recorder.flush_at):
+            for batch in recorder.flush(now, at_ms, force=force, extra=extra):
                 self._out.send(LISTENER, batch)
 
     def _round(self, now: float, at_ms: int) -> None:

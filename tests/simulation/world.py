@@ -1,0 +1,447 @@
+"""A whole simulated cluster, what happens to it, and what must hold."""
+
+import json
+from collections import deque
+from random import Random
+from typing import Any
+
+import attrs
+
+from tests.simulation.actors import Actor, Controller, Master, Node, Worker
+from tests.simulation.network import HEARTBEAT_TIMEOUT_S, Clock, Network, Weather
+from tests.simulation.store import BrokenPromise, SimulatedStore
+from tsd.core.cluster import events as cluster
+from tsd.core.cluster.node import NodeMachine, NodeSettings
+from tsd.core.cluster.records import ClusterSettings, ExecutionRecord, Intent
+from tsd.core.execution.terms import Limits
+from tsd.core.messages import Message, Slices
+from tsd.core.records import TERMINAL_STATUSES, RecoveryMode, SliceState, Status
+from tsd.errors import StateError
+
+PATIENCE_S = 900.0
+"""After the storm everything must have ended within so much virtual time."""
+SPIN_STEPS = 50_000
+"""So many events in a virtual second are no work any more."""
+TRACE_LENGTH = 400
+
+LEGAL_FAILURES = (
+    "No workers have connected to slicer in the allotted time",
+    "have disconnected",
+    "controller ended",
+    "Failed to allocate execution_controller",
+    "slice failure",
+    "Slicer is not recoverable",
+    "stuck in started",
+    "Slice failed while recovering",
+)
+
+
+@attrs.define(kw_only=True)
+class Plan:
+    """What an execution is to do."""
+
+    lineage: str
+    totals: list[int]
+    is_once: bool = True
+    is_recoverable: bool = True
+    max_queue_length: int = 20
+    slice_s: float = 0.05
+    max_retries: int = 1
+    poison: frozenset[tuple[int, int]] = frozenset()
+    failing: frozenset[tuple[int, int]] = frozenset()
+    workers: int = 2
+
+    @property
+    def everything(self) -> set[tuple[int, int]]:
+        return {(s, i) for s, total in enumerate(self.totals) for i in range(1, total + 1)}
+
+    @property
+    def hopeless(self) -> frozenset[tuple[int, int]]:
+        return self.poison | self.failing
+
+
+class World:
+    """One seed's cluster."""
+
+    terminal = TERMINAL_STATUSES
+    refusals = StateError
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+        self.rng = Random(seed)
+        self.clock = Clock()
+        rng = self.rng
+        self.weather = Weather(
+            drop=rng.choice([0, 0, 0.01, 0.05, 0.15]),
+            double=rng.choice([0, 0, 0.02, 0.1]),
+            reorder=rng.choice([0, 0, 0.02, 0.1]),
+            jitter_s=rng.choice([0.001, 0.01, 0.1]),
+        )
+        self.network = Network(self.clock, rng, self.weather)
+        self.store = SimulatedStore()
+        self.cluster_settings = ClusterSettings(
+            shutdown_timeout_s=20, node_disconnect_timeout_s=rng.choice([5, 30])
+        )
+        self.limits = Limits(
+            worker_disconnect_timeout_s=rng.choice([5, 30]),
+            max_buffered_records=rng.choice([10, 50_000]),
+            batch_rows=rng.choice([3, 5_000]),
+            replay_page=rng.choice([2, 2_000]),
+            credit_max=rng.choice([2, 256]),
+        )
+        self.plans: dict[str, Plan] = {}
+        self.sinks: dict[str, dict[str, str]] = {}
+        self.nodes: dict[str, Node] = {}
+        self.processes: dict[str, Controller | Worker] = {}
+        self.addresses: dict[str, Controller] = {}
+        self.slots = {f"n{i}": rng.randint(2, 5) for i in range(rng.randint(1, 3))}
+        self.trace: deque[tuple[float, str, object]] = deque(maxlen=TRACE_LENGTH)
+        self.welcomed: dict[str, tuple[int, float]] = {}
+        self.started = 0
+        self.master = Master(self, "m")
+        for host in self.slots:
+            self.start_node(host)
+
+    # --- wiring ------------------------------------------------------------------------------
+
+    def say(self, who: str, what: object) -> None:
+        self.trace.append((self.clock.now, who, what))
+
+    def make_node_machine(self, host: str) -> NodeMachine:
+        return NodeMachine(
+            settings=NodeSettings(
+                node_id=host, hostname=host, pid=1, slots=self.slots[host], shutdown_timeout_s=20.0
+            )
+        )
+
+    def start_node(self, host: str) -> None:
+        self.started += 1
+        self.nodes[host] = Node(self, host, self.started)
+
+    def dialer_send(self, sender: Actor, target: Actor | None, message: Message) -> None:
+        """Dialer to listener: never refused, possibly lost."""
+        if target is None:
+            return
+        host = target.host
+
+        def deliver(copy: Message) -> None:
+            # Whoever listens at the address when the message arrives: a restarted master is another actor.
+            listener = self.master if isinstance(target, Master) else target
+            if listener.is_alive:
+                listener.heard(sender.name, copy)  # type: ignore[union-attr]
+
+        self.network.carry(sender.host, host, message, deliver)
+
+    def listener_send(self, sender: Actor, peer: str, message: Message) -> bool:
+        """Listener to dialer: False when the link is down."""
+        actor = self.find(peer)
+        if actor is None or not actor.is_alive or self.network.is_down(sender.host, actor.host):
+            return False
+        if actor.frozen_since is not None and self.clock.now - actor.frozen_since > HEARTBEAT_TIMEOUT_S:
+            return False
+
+        def deliver(copy: Message) -> None:
+            if isinstance(actor, Node):
+                actor.heard(copy)
+            elif isinstance(actor, Controller):
+                actor.heard_master(copy)
+            else:
+                actor.heard_controller(copy)
+
+        self.network.carry(sender.host, actor.host, message, deliver)
+        return True
+
+    def find(self, peer: str) -> Node | Controller | Worker | None:
+        if "~" in peer:
+            node = self.nodes.get(peer.split("~", maxsplit=1)[0])
+            return node if node is not None and node.name == peer else None
+        return self.processes.get(peer)
+
+    def ended(self, child: "Controller | Worker") -> None:
+        self.processes.pop(child.name, None)
+
+    # --- executions --------------------------------------------------------------------------
+
+    def add(self, ex_id: str, plan: Plan, *, recovers: str = "", mode: str = "") -> None:
+        self.plans[ex_id] = plan
+        self.sinks.setdefault(plan.lineage, {})
+        sources = (ex_id, *(self.store.executions[recovers].sources if recovers else ()))
+        document = {
+            "ex_id": ex_id,
+            "job_id": f"job-{plan.lineage}",
+            "lifecycle": "once" if plan.is_once else "persistent",
+            "max_retries": plan.max_retries,
+            "slicers": len(plan.totals),
+            "probation_window": 5000,
+            "workers": plan.workers,
+        }
+        record = ExecutionRecord(
+            ex_id=ex_id,
+            job_id=document["job_id"],
+            name=ex_id,
+            created=len(self.store.executions),
+            intent=Intent(workers=plan.workers),
+            document=json.dumps(document),
+            slicers=len(plan.totals),
+            sources=sources,
+            mode=mode,
+        )
+        self.store.executions[ex_id] = record
+        if self.master.is_alive:
+            self.master.feed(cluster.ExecutionAdded(record=record))
+
+    def status(self, ex_id: str) -> Status:
+        return self.store.executions[ex_id].status
+
+    # --- promises ----------------------------------------------------------------------------
+
+    def check_hand_out(self, controller: Controller, message: Slices) -> None:
+        """Nothing is handed out by a generation once a newer one could."""
+        ex_id, generation = controller.spec.ex_id, controller.spec.generation
+        newest, _ = self.welcomed.get(ex_id, (0, 0.0))
+        if generation < newest:
+            raise BrokenPromise(f"generation {generation} of {ex_id} hands out, {newest} was there")
+        self.welcomed[ex_id] = (generation, self.clock.now)
+        assert message.items
+
+    def check_executions(self) -> None:
+        for ex_id, record in self.store.executions.items():
+            if record.status is Status.COMPLETED:
+                states = self.store.states_of(ex_id)
+                if any(state is not SliceState.COMPLETED for state in states):
+                    raise BrokenPromise(f"{ex_id} is completed with {states}")
+
+    def check_output(self, ex_id: str) -> None:
+        """A completed execution wrote every slice exactly once."""
+        plan = self.plans[ex_id]
+        wrote = [tuple(json.loads(r).values()) for r in self.sinks[plan.lineage].values()]
+        missing = plan.everything - set(wrote)
+        if missing:
+            raise BrokenPromise(f"{ex_id} completed without {sorted(missing)[:5]}")
+        if len(self.store.executions[ex_id].sources) == 1 and len(wrote) != len(set(wrote)):
+            raise BrokenPromise(f"{ex_id} wrote a slice under two ids")
+
+    # --- the storm ---------------------------------------------------------------------------
+
+    def run_until(self, when: float) -> None:
+        began, steps = self.clock.now, 0
+        while self.clock.now < when and self.clock.step():
+            steps += 1
+            if steps > SPIN_STEPS * (1.0 + self.clock.now - began):
+                raise BrokenPromise("somebody spins: a machine wants to wake again and again")
+
+    def storm(self, seconds: float) -> None:
+        end = self.clock.now + seconds
+        gap = self.rng.choice([1.0, 4.0, 10.0])
+        while self.clock.now < end:
+            self.run_until(min(end, self.clock.now + self.rng.expovariate(1 / gap)))
+            self.misfortune()
+
+    def misfortune(self) -> None:
+        rng = self.rng
+        kind = rng.choice(
+            ["worker", "worker", "controller", "node", "master", "freeze", "cut", "store", "ask", "ask"]
+        )
+        self.say("STORM", kind)
+        hold = rng.choice([0.05, 1.0, 5.0, 20.0, 45.0])
+        match kind:
+            case "worker" | "controller":
+                wanted = Worker if kind == "worker" else Controller
+                living = [p for p in self.processes.values() if isinstance(p, wanted)]
+                if living:
+                    rng.choice(living).die(signal=9)
+            case "node":
+                self.crash_node(rng.choice(sorted(self.nodes)), hold)
+            case "master":
+                self.crash_master(hold)
+            case "freeze":
+                living_ = [*self.processes.values(), *self.nodes.values()]
+                if living_:
+                    victim = rng.choice(living_)
+                    victim.freeze()
+                    self.clock.after(hold, victim.thaw)
+            case "cut":
+                hosts = ["m", *sorted(self.slots)]
+                a, b = rng.choice(hosts), rng.choice(hosts)
+                if a != b:
+                    self.network.cut(a, b)
+                    self.clock.after(hold, lambda: self.network.heal(a, b))
+            case "store":
+                self.store.is_down = True
+                self.clock.after(hold, self._relieve)
+            case _:
+                self.request()
+
+    def _relieve(self) -> None:
+        self.store.is_down = False
+
+    def crash_node(self, host: str, back_after: float) -> None:
+        node = self.nodes[host]
+        if not node.is_alive:
+            return
+        node.die()
+
+        def back() -> None:
+            if not self.nodes[host].is_alive:
+                self.start_node(host)
+
+        self.clock.after(back_after, back)
+
+    def crash_master(self, back_after: float) -> None:
+        if not self.master.is_alive:
+            return
+        self.master.is_alive = False
+
+        def back() -> None:
+            if not self.master.is_alive:
+                self.master = Master(self, "m")
+
+        self.clock.after(back_after, back)
+
+    def request(self) -> None:
+        """Somebody calls the API."""
+        if not self.master.is_alive:
+            return
+        rng = self.rng
+        ex_id = rng.choice(sorted(self.plans))
+        event: Any = rng.choice(
+            [
+                cluster.PauseRequested(ex_id=ex_id),
+                cluster.ResumeRequested(ex_id=ex_id),
+                cluster.ResumeRequested(ex_id=ex_id),
+                cluster.WorkersRequested(ex_id=ex_id, action="add", count=1),
+                cluster.WorkersRequested(ex_id=ex_id, action="total", count=rng.randint(1, 3)),
+                cluster.WorkersRequested(ex_id=ex_id, action="remove", count=1),
+                cluster.LogLevelRequested(ex_id=ex_id, level="debug"),
+            ]
+        )
+        if rng.random() < 0.08:
+            event = cluster.StopRequested(ex_id=ex_id, force=rng.random() < 0.3)
+        self.master.ask(event)
+
+    def calm(self) -> None:
+        """The storm is over: everything is up again and nothing is paused."""
+        self.say("CALM", "")
+        self.weather.drop = self.weather.double = self.weather.reorder = 0.0
+        self.store.is_down = False
+        self.network.heal_all()
+        if not self.master.is_alive:
+            self.master = Master(self, "m")
+        for host, node in list(self.nodes.items()):
+            node.thaw()
+            if not node.is_alive:
+                self.start_node(host)
+        for process in list(self.processes.values()):
+            process.thaw()
+
+    def settle(self) -> None:
+        """Run until every execution has ended; resume what is paused, stop what is persistent."""
+        end = self.clock.now + PATIENCE_S
+        asked: set[str] = set()
+        while self.clock.now < end:
+            self.run_until(self.clock.now + 5.0)
+            open_ = [e for e, r in self.store.executions.items() if r.status not in TERMINAL_STATUSES]
+            if not open_:
+                return
+            for ex_id in open_:
+                record = self.store.executions[ex_id]
+                if record.intent.paused:
+                    self.master.ask(cluster.ResumeRequested(ex_id=ex_id))
+                # A slice whose worker the storm killed too often is in error like one that kills by itself.
+                done = self.plans[ex_id].everything - self.in_error(ex_id) <= self.written(ex_id)
+                if not self.plans[ex_id].is_once and done and ex_id not in asked:
+                    asked.add(ex_id)
+                    self.master.ask(cluster.StopRequested(ex_id=ex_id))
+        hanging = {e: str(self.status(e)) for e in self.plans if self.status(e) not in TERMINAL_STATUSES}
+        raise BrokenPromise(f"still not ended {PATIENCE_S} s after the storm: {hanging}")
+
+    def written(self, ex_id: str) -> set[tuple[int, int]]:
+        sink = self.sinks[self.plans[ex_id].lineage]
+        return {tuple(json.loads(r).values()) for r in sink.values()}  # type: ignore[misc]
+
+    def in_error(self, ex_id: str) -> set[tuple[int, int]]:
+        return {
+            tuple(json.loads(s.request).values())  # type: ignore[misc]
+            for (source, _, _), s in self.store.slices.items()
+            if source == ex_id and s.state is SliceState.ERROR
+        }
+
+    def judge(self) -> None:
+        """After everything has ended: right statuses, right output, nobody left."""
+        for ex_id, plan in list(self.plans.items()):
+            record = self.store.executions[ex_id]
+            match record.status:
+                case Status.COMPLETED:
+                    if record.mode in ("", RecoveryMode.NONE, RecoveryMode.AUTORECOVER):
+                        self.check_output(ex_id)
+                    if plan.hopeless and not record.mode:
+                        raise BrokenPromise(f"{ex_id} completed in spite of {plan.hopeless}")
+                case Status.FAILED:
+                    if not any(text in record.failure_reason for text in LEGAL_FAILURES):
+                        raise BrokenPromise(f"{ex_id} failed: {record.failure_reason!r}")
+                case Status.STOPPED:
+                    pass
+                case other:
+                    raise BrokenPromise(f"{ex_id} ended {other}: {record.failure_reason!r}")
+        self.run_until(self.clock.now + 60.0)
+        if self.processes:
+            raise BrokenPromise(f"left running: {sorted(self.processes)}")
+
+    def recover_rest(self) -> None:
+        """What did not complete is recovered in calm weather; then nothing at all may be missing."""
+        for ex_id in list(self.plans):
+            record, plan = self.store.executions[ex_id], self.plans[ex_id]
+            if record.status is Status.COMPLETED or not plan.is_recoverable:
+                continue
+            healed = attrs.evolve(plan, poison=frozenset(), failing=frozenset(), is_once=True)
+            self.add(f"{ex_id}+", healed, recovers=ex_id, mode=str(RecoveryMode.NONE))
+        self.settle()
+        for ex_id in list(self.plans):
+            if ex_id.endswith("+"):
+                record = self.store.executions[ex_id]
+                if record.status is not Status.COMPLETED:
+                    raise BrokenPromise(f"recovery {ex_id}: {record.status} {record.failure_reason!r}")
+                self.check_output(ex_id)
+        self.judge()
+
+
+def make_plan(rng: Random, lineage: str) -> Plan:
+    totals = [rng.randint(0, 40) for _ in range(rng.choice([1, 1, 2, 3]))]
+    keys = [(s, i) for s, total in enumerate(totals) for i in range(1, total + 1)]
+
+    def some(chance: float) -> frozenset[tuple[int, int]]:
+        return frozenset(rng.sample(keys, 1)) if keys and rng.random() < chance else frozenset()
+
+    return Plan(
+        lineage=lineage,
+        totals=totals,
+        is_once=rng.random() < 0.75,
+        is_recoverable=rng.random() < 0.9,
+        max_queue_length=rng.choice([1, 5, 100]),
+        slice_s=rng.choice([0.001, 0.05, 1.0]),
+        max_retries=rng.choice([0, 1, 2]),
+        poison=some(0.15),
+        failing=some(0.15),
+        workers=rng.randint(1, 4),
+    )
+
+
+def simulate(seed: int) -> World:
+    """Run one seed from start to verdict.
+
+    Raises:
+        BrokenPromise: An invariant does not hold; the trace stands in the error.
+    """
+    world = World(seed)
+    try:
+        for number in range(world.rng.randint(1, 3)):
+            world.add(f"e{number}", make_plan(world.rng, f"e{number}"))
+        world.storm(world.rng.choice([5.0, 30.0, 90.0]))
+        world.calm()
+        world.settle()
+        world.judge()
+        world.recover_rest()
+    except Exception as error:
+        trace = "\n".join(f"{at:10.4f} {who}: {what}" for at, who, what in world.trace)
+        raise BrokenPromise(f"{trace}\n\nseed {seed}: {error!r} (replay: make sim SEED={seed})") from error
+    return world

@@ -15,10 +15,8 @@ from tsd.errors import InvalidRequest, StoreCorrupt
 Document = dict[str, Any]
 """A JSON object."""
 
-_JOB_KEYS = frozenset(
-    {"job_id", "_context", "_created", "_updated", "_deleted", "_deleted_on", "ex", "warnings"}
-)
-"""Keys of a shown job that the store or the API makes; `active` is stored in both places, the column wins."""
+_JOB_KEYS = frozenset({"job_id", "_context", "_created", "_updated", "_deleted", "_deleted_on"})
+"""Keys of a shown job that are columns. `active` is in both places; the column wins."""
 _EXECUTION_KEYS = frozenset(
     {
         "ex_id",

@@ -205,15 +205,6 @@ def load_unended(connection: Connection) -> list[ExecutionRecord]:
     return [_record(connection, row) for row in rows.fetchall()]
 
 
-def load_record(connection: Connection, *, ex_id: str) -> ExecutionRecord:
-    """One execution as the cluster core takes it.
-
-    Raises:
-        NotFound: There is no such execution.
-    """
-    return _record(connection, _row(connection, ex_id))
-
-
 def source_chain(connection: Connection, *, ex_id: str) -> tuple[tuple[int, str], ...]:
     """An execution and those it recovers, newest first, as (ex_no, ex_id).
 

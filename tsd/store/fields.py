@@ -101,12 +101,10 @@ EXECUTION_FIELDS: Final[Mapping[str, Field]] = (
         "_deleted_on": Field(executions.c.deleted_on, Kind.DATE),
     }
 )
-# Added to zero, a column of the primary key does not tempt the database to read all slices in its order
-# instead of the few in error.
 ERROR_FIELDS: Final[Mapping[str, Field]] = {
     "ex_id": Field(executions.c.ex_id, Kind.KEYWORD),
-    "slicer_id": Field(slices.c.slicer_id + 0, Kind.KEYWORD),
-    "slicer_order": Field(slices.c.slicer_order + 0, Kind.NUMBER),
+    "slicer_id": Field(slices.c.slicer_id, Kind.KEYWORD),
+    "slicer_order": Field(slices.c.slicer_order, Kind.NUMBER),
     "state": Field(slices.c.state, Kind.KEYWORD),
     "error": Field(slices.c.error, Kind.KEYWORD),
     "_created": Field(slices.c.created, Kind.DATE),

@@ -29,6 +29,9 @@ def bring_up_to_date(engine: Engine) -> None:
             stored = _find_or_create(connection)
         if stored < HEAD:
             upgrade(engine)
+        if stored <= HEAD:
+            with engine.connect() as connection:
+                _teach(connection)
     except DBAPIError as error:
         raise sqlite.error_of(error) from error
     if stored > HEAD:
@@ -64,6 +67,15 @@ def _find_or_create(connection: Connection) -> str:
     finally:
         sqlite.roll_back(connection)
     return stored
+
+
+def _teach(connection: Connection) -> None:
+    try:
+        connection.exec_driver_sql(sqlite.BEGIN_WRITING)
+        sqlite.teach_planner(connection)
+        connection.exec_driver_sql("COMMIT")
+    finally:
+        sqlite.roll_back(connection)
 
 
 def upgrade(engine: Engine, *, to: str = HEAD) -> None:

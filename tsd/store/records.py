@@ -121,12 +121,12 @@ class SliceAnalytics:
     analytics: bytes
 
 
-def follows(key: tuple[int, int]) -> ColumnElement[bool]:
-    """The condition that a slice stands behind (slicer_id, slicer_order) in key order.
+BEFORE_ALL: Final = (-1, -1)
+"""A (slicer_id, slicer_order) that all slices follow."""
 
-    Statements over unfinished slices have it even when every slice does, with (-1, -1): it is what makes
-    SQLite read the index of unfinished slices and not the whole table.
-    """
+
+def follows(key: tuple[int, int]) -> ColumnElement[bool]:
+    """The condition that a slice stands behind (slicer_id, slicer_order) in key order."""
     return tuple_(slices.c.slicer_id, slices.c.slicer_order) > tuple_(*key)
 
 
@@ -149,16 +149,12 @@ def list_errors(
         .join(executions, executions.c.ex_no == slices.c.ex_no)
         .where(is_error)
     )
-    chosen = select(executions.c.ex_no)
     if ex_ids is not None:
-        chosen = chosen.where(executions.c.ex_id.in_(ex_ids))
+        statement = statement.where(executions.c.ex_id.in_(ex_ids))
     if job_id is not None:
-        chosen = chosen.where(executions.c.job_id == job_id)
-    if ex_ids is not None or job_id is not None:
-        ex_nos = connection.execute(chosen).scalars().all()
-        statement = statement.where(slices.c.ex_no.in_(ex_nos))
-    last = slices.c.slicer_order + 0
-    statement = cut(statement, page).order_by(*order_by(page.sort, ERROR_FIELDS, last))
+        statement = statement.where(executions.c.job_id == job_id)
+    order = order_by(page.sort, ERROR_FIELDS, slices.c.slicer_order)
+    statement = cut(statement, page).order_by(*order)
     return [_shown_error(row) for row in connection.execute(statement).mappings()]
 
 
@@ -181,7 +177,7 @@ def _shown_error(row: Any) -> Document:
 
 
 def analytics_of(
-    connection: Connection, *, ex_id: str, after: tuple[int, int] = (-1, -1), limit: int = 1000
+    connection: Connection, *, ex_id: str, after: tuple[int, int] = BEFORE_ALL, limit: int = 1000
 ) -> list[SliceAnalytics]:
     """Slices of an execution that have analytics, in key order.
 

@@ -7,12 +7,11 @@ from sqlalchemy import ColumnElement, Connection, func, select
 from tsd.core.messages import RecoveryAsk, RecoveryPage
 from tsd.core.records import REPLAYED_STATES, RecoveryMode, SlicerPosition, SliceState, UnfinishedSlice
 from tsd.store.executions import source_chain
-from tsd.store.records import follows
+from tsd.store.records import BEFORE_ALL, follows
 from tsd.store.schema import is_unfinished, slices
 from tsd.store.sqlite import fetch_packed
 
 _HELD = frozenset({SliceState.PENDING, SliceState.START})
-_BEFORE_ALL = (-1, -1)
 _UNFINISHED_COLUMNS = (
     "slicer_id",
     "slicer_order",
@@ -41,11 +40,11 @@ def recovery_page(connection: Connection, *, ex_id: str, ask: RecoveryAsk) -> Re
     """
     ex_nos = [ex_no for ex_no, _ in source_chain(connection, ex_id=ex_id)]
     found: list[UnfinishedSlice] = []
-    first, *key = ask.after or (0, *_BEFORE_ALL)
+    first, *key = ask.after or (0, *BEFORE_ALL)
     for source, ex_no in enumerate(ex_nos if ask.mode else ex_nos[:1]):
         if source < first or len(found) > ask.limit:
             continue
-        after = (key[0], key[1]) if source == first else _BEFORE_ALL
+        after = (key[0], key[1]) if source == first else BEFORE_ALL
         wanted = _wanted(ex_nos[0], ask.mode if source else "")
         # One more than asked for tells whether there are more.
         rows = _unfinished(connection, ex_no, wanted, after, ask.limit + 1 - len(found))
@@ -122,11 +121,11 @@ def state_counts(connection: Connection, ex_no: int) -> tuple[int, int, int, int
     """
     total = connection.execute(select(func.count()).where(slices.c.ex_no == ex_no)).scalar_one()
     rows = connection.execute(
-        select(slices.c.state, func.count())
-        .where(slices.c.ex_no == ex_no, is_unfinished, follows(_BEFORE_ALL))
+        select(slices.c.state, func.count().label("records"))
+        .where(slices.c.ex_no == ex_no, is_unfinished)
         .group_by(slices.c.state)
     )
-    counts = {state: count for state, count in rows}  # noqa: C416 - rows are not pairs to the type checker
+    counts: dict[int, int] = {row.state: row.records for row in rows}
     pending, start, error = (
         counts.get(state.value, 0) for state in (SliceState.PENDING, SliceState.START, SliceState.ERROR)
     )

@@ -4,8 +4,8 @@ Columns that statements filter, sort or change are columns; the rest of a job or
 document that was posted. What is a column is taken out of the document on the way in and put into it on
 the way out (`tsd.store.documents`), so the two can not disagree. Times are Unix milliseconds, flags 0 or 1.
 
-A change here needs a file under migrations/versions, a new `HEAD`, and nothing else: new databases are made
-from these tables, old ones by the migrations, and a test compares the two.
+A change here needs a new `HEAD` and a migration under migrations/versions, written by hand after the one
+before it. New databases are made from these tables, old ones by the migrations; a test compares the two.
 """
 
 from typing import Final
@@ -136,7 +136,7 @@ execution that runs the slice again, null while only its own did."""
 is_unfinished = slices.c.state != literal_column(str(SliceState.COMPLETED.value))
 is_error = slices.c.state == literal_column(str(SliceState.ERROR.value))
 
-# All leave out completed slices, so that a slice recorded once, when it is done, touches no index.
+# Both leave out completed slices, so that a slice recorded once, when it is done, touches no index.
 Index(
     "slices_unfinished",
     slices.c.ex_no,
@@ -147,11 +147,3 @@ Index(
     postgresql_where=is_unfinished,
 )
 Index("slices_errors", slices.c.state, slices.c.updated, sqlite_where=is_error, postgresql_where=is_error)
-Index(
-    "slices_errors_of",
-    slices.c.ex_no,
-    slices.c.state,
-    slices.c.updated,
-    sqlite_where=is_error,
-    postgresql_where=is_error,
-)

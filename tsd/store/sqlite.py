@@ -47,6 +47,13 @@ BEGIN_READING: Final = "BEGIN"
 PLACEHOLDER: Final = "?"
 """Of a value in a statement that goes to the driver as it is."""
 
+_INDEX_ROWS: Final = {
+    "slices": "10000000 100000 50000 1",
+    "slices_unfinished": "1000 100 50 1 1",
+    "slices_errors": "1000 1000 1",
+}
+"""For each index of slices: rows, then rows that have the same first column, first two columns and so on."""
+
 _OUTAGES: Final = frozenset(
     {
         sqlite3.SQLITE_FULL,
@@ -141,6 +148,25 @@ def roll_back(connection: Connection) -> None:
         # When even this fails the log has no commit of it, and the next BEGIN says what is wrong.
         with contextlib.suppress(sqlite3.Error):
             driver.execute("ROLLBACK")
+
+
+def teach_planner(connection: Connection) -> None:
+    """Tell SQLite how large the tables and indexes of slices become, if it was not told before.
+
+    Without it SQLite takes ten slices for many, and reads all of an execution's where an index has the few
+    that are asked for. To measure (`ANALYZE`) would take long, and be true only for the moment.
+    """
+    known = "SELECT count(*) FROM sqlite_master WHERE name = 'sqlite_stat1'"
+    if connection.exec_driver_sql(known).scalar_one():
+        told = connection.exec_driver_sql("SELECT idx, stat FROM sqlite_stat1")
+        if {row.idx: row.stat for row in told} == _INDEX_ROWS:
+            return
+    # Makes the table of statistics; what it finds out of this one row is deleted again.
+    connection.exec_driver_sql("ANALYZE alembic_version")
+    connection.exec_driver_sql("DELETE FROM sqlite_stat1")
+    for index, rows in _INDEX_ROWS.items():
+        connection.exec_driver_sql("INSERT INTO sqlite_stat1 VALUES ('slices', ?, ?)", (index, rows))
+    connection.exec_driver_sql("ANALYZE sqlite_master")
 
 
 def checkpoint(connection: Connection) -> None:

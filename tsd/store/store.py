@@ -154,7 +154,7 @@ class Store:
         return await self.read(partial(records.list_errors, page=page, ex_ids=ex_ids, job_id=job_id))
 
     async def analytics_of(
-        self, ex_id: str, *, after: tuple[int, int] = (-1, -1), limit: int = 1000
+        self, ex_id: str, *, after: tuple[int, int] = records.BEFORE_ALL, limit: int = 1000
     ) -> list[records.SliceAnalytics]:
         """Slices that have analytics, in key order; see `tsd.store.records.analytics_of`."""
         return await self.read(partial(records.analytics_of, ex_id=ex_id, after=after, limit=limit))

@@ -24,7 +24,7 @@ R = TypeVar("R")
 QUEUE_SIZE: Final = 1000
 """Requests that wait for the next transaction; whoever comes then waits before queueing. Controllers have
 a batch or two under way each, API requests are few."""
-GROUP_SIZE: Final = 256
+GROUP_SIZE: Final = 64
 """Most requests in one transaction, so that it ends soon and its answers are not late."""
 FIRST_RETRY_S: Final = 0.1
 LAST_RETRY_S: Final = 2.0
@@ -94,13 +94,13 @@ class Writer:
     _connection: Connection
     _window_s: float
     _on_health: Callable[[StoreHealth], None]
-    health: StoreHealth = attrs.field(factory=lambda: StoreHealth(is_ok=True, since_ms=unix_ms()))
-    _damage: StoreCorrupt | None = None
-    _limiter: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(1))
-    _transactions: int = 0
-    _requests: int = 0
-    _failures: int = 0
-    _closing: trio.Event = attrs.field(factory=trio.Event)
+    health: StoreHealth = attrs.field(init=False, factory=lambda: StoreHealth(is_ok=True, since_ms=unix_ms()))
+    _damage: StoreCorrupt | None = attrs.field(init=False, default=None)
+    _limiter: trio.CapacityLimiter = attrs.field(init=False, factory=lambda: trio.CapacityLimiter(1))
+    _transactions: int = attrs.field(init=False, default=0)
+    _requests: int = attrs.field(init=False, default=0)
+    _failures: int = attrs.field(init=False, default=0)
+    _closing: trio.Event = attrs.field(init=False, factory=trio.Event)
     _inbox: trio.MemorySendChannel[_Entry] = attrs.field(init=False)
     _queue: trio.MemoryReceiveChannel[_Entry] = attrs.field(init=False)
 

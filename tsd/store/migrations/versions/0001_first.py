@@ -92,7 +92,6 @@ def _make_slices() -> None:
     keys = ["ex_no", "slicer_id", "slicer_order", "state"]
     _make_partial_index("slices_unfinished", "slices", keys, _UNFINISHED)
     _make_partial_index("slices_errors", "slices", ["state", "updated"], _ERROR)
-    _make_partial_index("slices_errors_of", "slices", ["ex_no", "state", "updated"], _ERROR)
 
 
 def _make_partial_index(

@@ -7,7 +7,9 @@ without trio. What a daemon writes goes to a file and is shown when a test fails
 import contextlib
 import json
 import os
+import random
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -22,6 +24,7 @@ import yaml
 ROOT = Path(__file__).resolve().parents[2]
 START_WITHIN_S = 30.0
 STOP_WITHIN_S = 30.0
+PORTS = range(20_000, 30_000)
 TERMINAL = {"completed", "stopped", "rejected", "failed", "terminated"}
 
 
@@ -35,6 +38,15 @@ def until(condition: Callable[[], Any], what: str, within_s: float = 20.0) -> An
         if time.monotonic() > deadline:
             raise AssertionError(f"not within {within_s:g} s: {what}")
         time.sleep(0.01)
+
+
+def free_port() -> int:
+    """A port that nobody uses now, and that the kernel gives to nobody: it stays free over a restart."""
+    while True:
+        port = random.choice(PORTS)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def pids_of_session(session: int) -> list[int]:
@@ -146,8 +158,13 @@ class Cluster:
         self._clients: list[httpx.Client] = []
         self._settings: dict[str, dict[str, Any]] = {
             "terafoundation": {"log_level": "debug"},
-            "teraslice": {"port": 0, "workers": workers, "shutdown_timeout": "5s"},
-            "tsd": {"mesh_port": 0, "heartbeat_interval": "200ms", "data_dir": str(self.data_dir)},
+            "teraslice": {
+                "port": free_port(),
+                "workers": workers,
+                "shutdown_timeout": "5s",
+                "slicer_port_range": f"{PORTS.stop}:32767",
+            },
+            "tsd": {"mesh_port": free_port(), "heartbeat_interval": "200ms", "data_dir": str(self.data_dir)},
         }
         self.configure(**settings)
 
@@ -164,10 +181,6 @@ class Cluster:
         (self.data_dir / "api.json").unlink(missing_ok=True)
         daemon = self._start("master", ["master"])
         self._wait_ready(daemon)
-        announced = self.announced()
-        self.configure(
-            **{"teraslice.port": httpx.URL(announced["url"]).port, "tsd.mesh_port": _port(announced["mesh"])}
-        )
         return daemon
 
     def start_node(self, name: str = "node-1", *, workers: int | None = None) -> Daemon:
@@ -359,7 +372,3 @@ def cluster_for(request: Any, folder: Path, **options: Any) -> Iterator[Cluster]
             daemon.end()
         if request.session.testsfailed > failed_before:
             print(cluster.logs())  # noqa: T201 - the same
-
-
-def _port(address: str) -> int:
-    return int(address.rpartition(":")[2])

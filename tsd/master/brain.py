@@ -205,7 +205,6 @@ class Brain:
         for action in effects.actions:
             match action:
                 case StatusChanged():
-                    log.info("execution.status", execution_id=action.ex_id, status=action.status.value)
                     self.watches.tell(action.ex_id, action.status)
                     if action.status in TERMINAL_STATUSES:
                         self._intake.forget(action.ex_id)

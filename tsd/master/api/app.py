@@ -15,11 +15,12 @@ from quart.json.provider import JSONProvider
 from quart.typing import ResponseReturnValue
 from quart_trio import QuartTrio
 from typing_extensions import override
-from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound, RequestEntityTooLarge
+from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 
 from tsd.errors import InvalidRequest, StoreError, TsdError
 from tsd.master.api import cluster, executions, health, jobs, root, txt
-from tsd.master.api.framing import JSON_TYPE, decode_body, encode_json
+from tsd.master.api.framing import JSON_TYPE, UnsupportedBody, decode_body, encode_json
+from tsd.master.api.inflow import Inflow
 from tsd.master.api.paths import canonical_path
 from tsd.master.api.problems import RETRY_AFTER_S, problem, status_of
 from tsd.master.service import MasterService
@@ -69,12 +70,15 @@ class Api(QuartTrio):
 
     json_provider_class = _Json
     answer_within_s: float = 300
+    body_size_max: int = 0
 
     @override
     async def asgi_app(self, scope: Any, receive: Any, send: Any) -> None:
-        """Serve one connection scope under the canonical path."""
+        """Serve one request under the canonical path of what it asked for."""
         if scope["type"] == "http":
-            scope = {**scope, "path": canonical_path(scope["path"])}
+            inflow = Inflow(receive, size_max=self.body_size_max)
+            scope = {**scope, "path": canonical_path(scope["path"]), Inflow.KEY: inflow}
+            receive, send = inflow.receive, _unhindered(send)
         await super().asgi_app(scope, receive, send)
 
     @override
@@ -82,6 +86,21 @@ class Api(QuartTrio):
         """Run a handler, for as long as a request may take."""
         with trio.fail_after(self.answer_within_s):
             return await super().dispatch_request(request_context)
+
+
+def _unhindered(send: Callable[[Any], Awaitable[None]]) -> Callable[[Any], Awaitable[None]]:
+    """Send the end of an answer whole.
+
+    While Hypercorn ends a request it tells the application that the client is gone, upon which quart-trio
+    cancels the task that is sending: then the connection would never be idle, and so never be closed.
+    """
+
+    async def send_whole(message: Any) -> None:
+        is_last = message["type"] == "http.response.body" and not message.get("more_body", False)
+        with trio.CancelScope(shield=is_last):
+            await send(message)
+
+    return send_whole
 
 
 def create_api(service: MasterService, options: ApiOptions) -> Api:
@@ -94,8 +113,8 @@ def create_api(service: MasterService, options: ApiOptions) -> Api:
     app = Api("tsd", static_folder=None)
     app.answer_within_s = options.answer_within_s
     app.url_map.merge_slashes = False
-    # Quart counts what arrives; one byte more than allowed is enough to know.
-    app.config["MAX_CONTENT_LENGTH"] = options.body_size_max
+    app.body_size_max = options.body_size_max
+    app.config["MAX_CONTENT_LENGTH"] = None  # `Inflow` does it
     app.config["BODY_TIMEOUT"] = _BODY_TIMEOUT_S
     app.before_request(_before(options))
     app.after_request(_after)
@@ -114,14 +133,21 @@ def _before(options: ApiOptions) -> Callable[[], Awaitable[None]]:
         g.request_id = given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
         g.began_at = time.perf_counter()
         structlog.contextvars.bind_contextvars(request_id=g.request_id)
+        # Always and first: an answer before the end of the body leaves Hypercorn's connection useless.
+        raw = await request.get_data(as_text=False)
+        cast("dict[str, Any]", request.scope)[Inflow.KEY].check()
         _refuse_other_sites(is_local=options.is_local)
-        if request.method not in _READING and not request.path.startswith("/assets"):
+        if request.method in _READING or request.routing_exception is not None:
+            return
+        try:
             g.body = decode_body(
-                cast("bytes", await request.get_data(as_text=False)),
+                cast("bytes", raw),
                 content_type=request.headers.get("Content-Type"),
                 content_encoding=request.headers.get("Content-Encoding"),
                 size_max=options.body_size_max,
             )
+        except UnsupportedBody as error:
+            g.body = error  # a fault only where a body is wanted
 
     return before
 
@@ -174,8 +200,6 @@ async def _on_http_error(error: HTTPException) -> Response:
         target = request.scope.get("raw_path", b"").decode("latin1")
         query = request.scope["query_string"].decode("latin1")
         message = f"cannot {request.method} endpoint {target}{'?' if query else ''}{query}"
-    if isinstance(error, RequestEntityTooLarge):
-        message = f"the body is larger than {request.max_content_length} bytes"
     response = _answer(status, message)
     if isinstance(error, MethodNotAllowed) and error.valid_methods:
         response.headers["Allow"] = ", ".join(sorted(error.valid_methods))

@@ -6,6 +6,7 @@ from quart import g, request
 
 from tsd.errors import InvalidRequest
 from tsd.master.api import parameters
+from tsd.master.api.framing import UnsupportedBody
 from tsd.master.api.parameters import Page
 from tsd.master.executions import StopOptions
 from tsd.master.lists import ListQuery
@@ -60,5 +61,11 @@ def workers() -> tuple[str, int]:
 
 
 def body() -> dict[str, Any]:
-    """The body as an object; an array has nothing that is asked for, so it is an empty one."""
+    """The body as an object; an array has nothing that is asked for, so it is an empty one.
+
+    Raises:
+        UnsupportedBody: It is of a type that is not read.
+    """
+    if isinstance(g.body, UnsupportedBody):
+        raise g.body
     return g.body if isinstance(g.body, dict) else {}

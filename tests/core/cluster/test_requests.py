@@ -9,7 +9,7 @@ from tsd.core.cluster.events import (
     WorkersRequested,
 )
 from tsd.core.execution.lifecycle import LifecycleEvent
-from tsd.core.messages import Refused
+from tsd.core.messages import Refused, Wanted
 from tsd.core.records import ExecutionStats, Status
 from tsd.errors import NotActive, Unavailable
 
@@ -412,3 +412,15 @@ def test_a_log_level_needs_a_connected_controller():
 
     with pytest.raises(NotActive, match="Execution x is not available"):
         ask(cluster, LogLevelRequested(ex_id="x", level="debug"))
+
+
+def test_a_wish_that_was_lost_on_the_way_is_sent_again():
+    cluster = Cluster(a=4)
+    cluster.start("x")
+    cluster.keeps = lambda peer, message: not isinstance(message, Wanted)
+    ask(cluster, PauseRequested(ex_id="x"))
+    cluster.keeps = lambda peer, message: True
+
+    cluster.run(3)
+
+    assert cluster.status("x") is Status.PAUSED

@@ -162,6 +162,13 @@ def test_an_error_text_shows_the_traceback_with_causes():
     )
 
 
+def test_the_error_text_is_that_of_the_last_attempt_only():
+    outcome = run(make_pipeline(FAST, max_retries=2))
+
+    assert outcome.error.endswith("RuntimeError: attempt 3 broke")
+    assert "attempt 2" not in outcome.error
+
+
 @pytest.mark.parametrize(
     ("value", "expected"),
     [(None, []), ([], []), ({"a": 1}, [{"a": 1}]), ([{"a": 1}, {"b": 2}], [{"a": 1}, {"b": 2}])],

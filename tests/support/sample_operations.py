@@ -135,6 +135,22 @@ class Break(BatchProcessor):
             raise RuntimeError("no retry please")
 
 
+@operation("break_completing", config=BreakConfig)
+class BreakCompleting(EachProcessor):
+    """Fails when the first attempts complete."""
+
+    def initialize(self):
+        self.attempts = self.config.times
+
+    def each(self, record, index, batch):
+        pass
+
+    def on_slice_completing(self, slice_id):
+        self.attempts += 1
+        if self.attempts <= self.config.times:
+            raise RuntimeError(f"completing {self.attempts} broke")
+
+
 @attrs.define(kw_only=True)
 class LogbookConfig(OpConfig):
     fail_in: str = opt("", doc="hook that raises")

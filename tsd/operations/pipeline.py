@@ -114,20 +114,21 @@ class Pipeline:
             self._analytics = Analytics.blank(len(self.operations))
         if context.events:
             context.events.emit("slice:initialize", slice_)
+        is_begun = False
+        error: Exception
         try:
             if self._on_initialized:
                 _call_all(self._on_initialized, slice_.slice_id)
-        except Interrupted:
-            raise
-        except Exception as error:  # noqa: BLE001 - the seam to user code: fails the slice
-            return self._fail(slice_, error)
-        try:
+            is_begun = True
             records = self._chain(slice_)
         except Interrupted:
             raise
-        except Exception as error:  # noqa: BLE001 - the seam to user code: a retry, or fails the slice
-            return self._retry(slice_, error)
-        return self._complete(slice_, records)
+        except Exception as raised:  # noqa: BLE001 - the seam to user code: a retry, or fails the slice
+            error = raised
+        else:
+            return self._complete(slice_, records)
+        # outside of the handler, so that no attempt's error becomes the context of the next one's
+        return self._retry(slice_, error) if is_begun else self._fail(slice_, error)
 
     def _retry(self, slice_: Slice, error: Exception) -> SliceOutcome:
         """Attempts 2 and on."""
@@ -152,8 +153,8 @@ class Pipeline:
                 records = self._chain(slice_)
             except Interrupted:
                 raise
-            except Exception as next_error:  # noqa: BLE001 - the seam to user code: the next retry
-                error = next_error
+            except Exception as raised:  # noqa: BLE001 - the seam to user code: the next retry
+                error = raised
             else:
                 return self._complete(slice_, records)
         return self._fail(slice_, error)
@@ -266,6 +267,7 @@ class Pipeline:
             slice_id=f"flush-{context.worker_id.replace('/', '-')}-{self._flush_count}",
         )
         context.slice = slice_
+        context.attempt = 1
         if self._analytics is not None:
             self._analytics = Analytics.blank(len(self.operations))
         context.events.emit("slice:flush:start", slice_)
@@ -310,20 +312,20 @@ class Pipeline:
         self, stage: Callable[[list[Record]], list[Record]], records: list[Record]
     ) -> tuple[list[Record], int]:
         """Run one stage of a flush, again if it fails; returns its records and the number of retries."""
-        context = self.context
+        # `OpContext.attempt` stays 1: another try of one stage is no new run of the chain
         back_off = BackOff()
-        context.attempt = 1
+        retries = 0
         while True:
             try:
-                return stage(list(records)), context.attempt - 1
+                return stage(list(records)), retries
             except Interrupted:
                 raise
             except Exception as error:
-                if context.attempt >= self._attempts or not may_retry(error):
+                if retries + 1 >= self._attempts or not may_retry(error):
                     raise
-                context.log.warning("flush.retried", attempt=context.attempt, reason=repr(error))
-            context.attempt += 1
-            context.sleep(back_off.next_wait_s())
+                self.context.log.warning("flush.retried", attempt=retries + 2, reason=repr(error))
+            retries += 1
+            self.context.sleep(back_off.next_wait_s())
 
     def shutdown(self) -> None:
         """Shut down what `initialize` has begun, operations before APIs; faults are logged. Once only."""

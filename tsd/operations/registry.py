@@ -11,8 +11,11 @@ STANDARD_MODULES = (
     "tsd.operations.standard.collect",
     "tsd.operations.standard.data_generator",
     "tsd.operations.standard.delay",
+    "tsd.operations.standard.derive",
+    "tsd.operations.standard.fields",
     "tsd.operations.standard.file_exporter",
     "tsd.operations.standard.file_reader",
+    "tsd.operations.standard.filter",
     "tsd.operations.standard.noop",
     "tsd.operations.standard.test_reader",
 )

@@ -30,6 +30,8 @@ class FileEncoder:
         self._options = options
         self._reject = reject
         self._delimiter = options.delimiter
+        self.is_appendable = options.format in {"ldjson", "raw"} and options.compression == "none"
+        """Whether the content of a file is that of its parts, one after another."""
 
     def encode(self, records: Sequence[Record]) -> bytes:
         """The content of a file; empty when nothing is left after rejects."""

@@ -62,6 +62,7 @@ class FileSender:
         self._files = SliceFiles(Path(options.path or ""), is_durable=options.durable, sleep=ctx.sleep)
         self._work: tuple[Slice | None, int] = (None, 0)
         self._records: dict[str, list[Record]] = {}
+        self._parts: dict[str, list[bytes]] = {}
 
     def prepare(self) -> None:
         """Make the folder, and clear away what dead attempts left.
@@ -82,13 +83,22 @@ class FileSender:
             route: A folder below the path to write into.
         """
         self._begin()
-        for folder, group in group_by_folder(records, self._options.partition_by).items():
+        groups = group_by_folder(records, self._options.partition_by)
+        parts = {}
+        if (
+            self._encoder.is_appendable
+        ):  # all is encoded before any is taken, so that a failing call takes nothing
+            parts = {folder: self._encoder.encode(group) for folder, group in groups.items()}
+        for folder, group in groups.items():
             place = "/".join(part for part in (route, folder) if part)
-            self._records.setdefault(place, []).extend(group)
+            if folder in parts:
+                self._parts.setdefault(place, []).append(parts[folder])
+            else:
+                self._records.setdefault(place, []).extend(group)
         return len(records)
 
     def commit(self) -> None:
-        """Make what was sent for the slice in work its only output.
+        """Make what was sent for the slice in work its only output; a second call does it again.
 
         Raises:
             OSError: Writing failed.
@@ -98,12 +108,13 @@ class FileSender:
         slice_ = self._ctx.slice
         assert slice_ is not None, "a commit comes at the end of a slice"
         name = "-".join(part for part in (slice_.ex_id, slice_.slice_id, self._label) if part)
-        files = {}
-        for place, records in self._records.items():
-            if content := self._encoder.encode(records):
-                path = f"{place}/{name}{self._options.suffix}" if place else name + self._options.suffix
-                files[path] = content
-        self._records = {}
+        contents = {place: b"".join(parts) for place, parts in self._parts.items()}
+        contents |= {place: self._encoder.encode(records) for place, records in self._records.items()}
+        files = {
+            f"{place}/{name}{self._options.suffix}" if place else name + self._options.suffix: content
+            for place, content in contents.items()
+            if content
+        }
         is_single = not self._options.partition_by and all("/" not in path for path in files)
         self._files.commit(name, files, only_file=name + self._options.suffix if is_single else None)
 
@@ -113,6 +124,7 @@ class FileSender:
         if work != self._work:
             self._work = work
             self._records = {}
+            self._parts = {}
 
 
 @api("file_sender_api", config=FileSenderApiConfig)

@@ -33,6 +33,7 @@ import attrs
 import msgspec
 
 from tsd.errors import OperationError
+from tsd.operations.standard.disk import Disk
 
 _HIDDEN = ".tsd"
 _LOCK = "lock"
@@ -127,41 +128,34 @@ class SliceFiles:
         with self._locked(key, wait_s=_LOCK_WAIT_S) as is_mine:
             if not is_mine:
                 raise OperationError(f"another attempt of slice {key} is writing its files")
-            work = self._work / key
-            attempt = secrets.token_hex(8)
-            _clear(work)
-            self._write_all(work, attempt, list(files.values()))
-            stale = self._decide(key, attempt, list(files), only_file)
-            for i, name in enumerate(files):
-                _move(work / f"{attempt}.{i}", self._root / name)
-            self._remove(stale)
-            if self._is_durable:
-                self._sync_folders([*files, *stale])
-            shutil.rmtree(work, ignore_errors=True)
+            self._replace(key, files, only_file)
 
-    def _write_all(self, work: Path, attempt: str, contents: list[bytes]) -> None:
-        """Write all, then sync all: the first sync flushes most of the others' data too."""
-        paths = [work / f"{attempt}.{i}" for i in range(len(contents))]
-        for path, content in zip(paths, contents, strict=True):
-            path.write_bytes(content)
-        if self._is_durable:
-            for path in paths:
-                _sync(path)
-
-    def _decide(self, key: str, attempt: str, names: list[str], only_file: str | None) -> list[str]:
-        """Write down what the slice has from now on; returns what is to be removed."""
+    def _replace(self, key: str, files: Mapping[str, bytes], only_file: str | None) -> None:
+        """Do the commit; the lock is held."""
+        work, attempt, names = self._work / key, secrets.token_hex(8), list(files)
         before = self._read_manifest(key)
         earlier = set() if before is None else {*before.files, *before.stale}
         if only_file is not None:
             earlier.add(only_file)
         stale = sorted(earlier.difference(names))
-        if before is not None or (only_file is None and names):
-            manifest = Manifest(attempt=attempt, files=names, stale=stale)
-            self._write_all(self._work / key, f"{attempt}.manifest", [_encode(manifest)])
-            (self._work / key / f"{attempt}.manifest.0").replace(self._manifests / f"{key}.json")
-            if self._is_durable:
-                _sync(self._manifests)
-        return stale
+        _clear(work)
+        with Disk(self._root, is_durable=self._is_durable) as disk:
+            contents = {work / f"{attempt}.{i}": content for i, content in enumerate(files.values())}
+            needs_manifest = before is not None or (only_file is None and bool(names))
+            if needs_manifest:
+                manifest = Manifest(attempt=attempt, files=names, stale=stale)
+                contents[work / f"{attempt}.manifest"] = _encode(manifest)
+            for path, content in contents.items():
+                path.write_bytes(content)
+            disk.sync(contents)
+            if needs_manifest:
+                _move(work / f"{attempt}.manifest", self._manifests / f"{key}.json")
+                disk.sync([self._manifests])
+            for i, name in enumerate(names):
+                _move(work / f"{attempt}.{i}", self._root / name)
+            self._remove(stale)
+            disk.sync({self._root / folder for name in (*names, *stale) for folder in PurePath(name).parents})
+        shutil.rmtree(work, ignore_errors=True)
 
     def _read_manifest(self, key: str) -> Manifest | None:
         try:
@@ -172,11 +166,6 @@ class SliceFiles:
     def _remove(self, names: list[str]) -> None:
         for name in names:
             (self._root / name).unlink(missing_ok=True)
-
-    def _sync_folders(self, names: list[str]) -> None:
-        for folder in {parent for name in names for parent in PurePath(name).parents}:
-            with suppress(FileNotFoundError):  # that of a stale file which was gone
-                _sync(self._root / folder)
 
     @contextmanager
     def _locked(self, key: str, *, wait_s: float) -> Iterator[bool]:
@@ -190,15 +179,23 @@ class SliceFiles:
 
     def _lock(self, path: Path, deadline: float) -> int | None:
         while True:
-            with suppress(FileNotFoundError):  # another attempt ended and took the folder along: again
-                path.parent.mkdir(exist_ok=True)
-                fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-                if self._try_lock(fd, path):
-                    return fd
+            fd = self._open_lock(path)
+            if fd is not None and self._try_lock(fd, path):
+                return fd
+            if fd is not None:
                 os.close(fd)
-                if time.monotonic() >= deadline:
-                    return None
-                self._sleep(_LOCK_LOOK_S)
+            if time.monotonic() >= deadline:
+                return None
+            self._sleep(_LOCK_LOOK_S)
+
+    def _open_lock(self, path: Path) -> int | None:
+        """The lock file, made if needed; None when another attempt took its folder along."""
+        try:
+            with suppress(FileExistsError):  # exist_ok would look again, when it may be gone already
+                path.parent.mkdir(parents=True)
+            return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        except FileNotFoundError:
+            return None
 
     @staticmethod
     def _try_lock(fd: int, path: Path) -> bool:
@@ -221,12 +218,3 @@ def _clear(work: Path) -> None:
     for leftover in work.iterdir():
         if leftover.name != _LOCK:
             leftover.unlink()
-
-
-def _sync(path: Path) -> None:
-    """Put a file or folder on the disk."""
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

@@ -20,6 +20,7 @@ from tests.support.stores import (
     status_save,
     stored_states,
 )
+from tests.support.waiting import wait_for
 from tsd.errors import StoreCorrupt, StoreError
 from tsd.store.listing import Page
 from tsd.store.store import DATABASE_NAME, open_store
@@ -129,7 +130,8 @@ async def test_a_refused_write_notices_the_end_of_an_outage_though_nothing_waits
         filler = fill(small_disk)
         with pytest.raises(StoreError, match="the disk is full"):
             await store.create_job("j1", {"name": "x" * 2_000_000})
-        assert not store.health.is_ok
+        await wait_for(lambda: store.statistics().failures >= 4, "attempts without a request")
+        assert [health.is_ok for health in watch.seen] == [False]
         filler.unlink()
         await watch.wait_until(is_ok=True)
 

@@ -17,7 +17,8 @@ from tests.support.jobs import endless_job, job
 
 @pytest.fixture
 def cluster(request, tmp_path):
-    with cluster_for(request, tmp_path) as cluster:
+    # A master that has just started waits for one lease before it believes that nothing runs somewhere.
+    with cluster_for(request, tmp_path, **{"tsd.controller_lease": "1s"}) as cluster:
         yield cluster
 
 
@@ -48,6 +49,7 @@ def test_a_port_in_use_is_one_clear_line_and_changes_nothing(cluster, key):
     assert not cluster.data_dir.exists()
 
 
+@pytest.mark.slow
 def test_a_second_master_of_one_data_folder_is_refused(cluster):
     first = cluster.start_master()
     cluster.configure(**{"teraslice.port": 0, "tsd.mesh_port": 0})
@@ -71,6 +73,7 @@ def test_an_operation_module_that_does_not_load_is_named(cluster):
     assert len(words.splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_a_stop_answers_requests_in_flight_and_takes_no_new_ones(cluster):
     master = cluster.start_master()
     cluster.start_node()
@@ -96,6 +99,7 @@ def test_a_stop_answers_requests_in_flight_and_takes_no_new_ones(cluster):
     assert cluster.post(f"/ex/{ex_id}/_stop")["status"] == "stopped"
 
 
+@pytest.mark.slow
 def test_a_client_that_does_not_read_its_answer_does_not_keep_the_master(cluster):
     master = cluster.start_master()
     for number in range(30):
@@ -109,6 +113,7 @@ def test_a_client_that_does_not_read_its_answer_does_not_keep_the_master(cluster
     client.close()
 
 
+@pytest.mark.slow
 def test_idle_connections_do_not_delay_the_end(cluster):
     """Hypercorn's idle timer is lost when quart-trio cancels the end of an answer; then this takes seconds."""
     master = cluster.start_master()
@@ -128,6 +133,7 @@ def test_idle_connections_do_not_delay_the_end(cluster):
     assert ended - began < 2.5, "graceful_timeout is 3 s: connections were not closed"
 
 
+@pytest.mark.slow
 def test_executions_go_on_without_a_master_and_are_known_to_the_next(cluster):
     master = cluster.start_master()
     cluster.start_node()
@@ -146,6 +152,7 @@ def test_executions_go_on_without_a_master_and_are_known_to_the_next(cluster):
     assert cluster.post(f"/jobs/{job_id}/_stop") == {"status": "stopped"}
 
 
+@pytest.mark.slow
 def test_a_killed_master_comes_back_with_everything_it_had_answered(cluster):
     master = cluster.start_master()
     stored = cluster.post("/jobs?start=false", job(name="stored"))["job_id"]
@@ -162,6 +169,7 @@ def test_a_killed_master_comes_back_with_everything_it_had_answered(cluster):
     assert [record["state"] for record in cluster.records(ex_id)] == ["completed"] * 10
 
 
+@pytest.mark.slow
 def test_with_a_failing_store_nothing_is_accepted_and_everybody_is_told_why(cluster):
     """Covers 503 with the reason: the store is locked by somebody else here, as a full disk would be."""
     cluster.start_master()
@@ -181,6 +189,7 @@ def test_with_a_failing_store_nothing_is_accepted_and_everybody_is_told_why(clus
     cluster.post("/jobs?start=false", job())
 
 
+@pytest.mark.slow
 def test_tsd_up_runs_a_whole_cluster(cluster):
     up = cluster.start_up()
     _, ex_id = cluster.post_job(job(workers=2))

@@ -227,7 +227,12 @@ class Brain:
     # --- the mesh -------------------------------------------------------------------------------
 
     def _send(self, peer: str, message: ToNode | ToController) -> Sent:
-        return self.listener.send(peer, message)
+        """Send; what can not be sent at all counts as not taken, and must not end the master."""
+        try:
+            return self.listener.send(peer, message)
+        except LocalWireError as error:
+            log.error("mesh.unsendable", peer_id=peer, kind=type(message).__name__, reason=str(error))  # noqa: TRY400 - the reason says it
+            return Sent.FULL
 
     async def _read_mesh(self) -> None:
         assert self._nursery is not None
@@ -269,7 +274,7 @@ class Brain:
             while True:
                 page = await self.store.recovery_page(ex_id, ask)
                 try:
-                    self._send(peer, page)
+                    self.listener.send(peer, page)
                     return
                 except LocalWireError:
                     # Large requests: fewer of them fit into one message.

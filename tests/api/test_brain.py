@@ -1,0 +1,183 @@
+"""The driver of the cluster core, with a real store and a network in memory."""
+
+import contextlib
+
+import pytest
+import trio
+import trio.testing
+
+from tsd.core.cluster.events import PauseRequested, StopRequested
+from tsd.core.cluster.machine import ClusterMachine
+from tsd.core.cluster.records import ClusterSettings
+from tsd.core.messages import KINDS, PROTOCOL, NodeHello, NodeWanted, RecordBatch, Refused
+from tsd.core.records import TERMINAL_STATUSES, Status
+from tsd.errors import Conflict, NotActive
+from tsd.master.brain import Brain
+from tsd.master.clock import Clock
+from tsd.mesh.codec import Codec
+from tsd.mesh.memory import MemoryNetwork
+from tsd.store.executions import CreateExecution
+from tsd.store.store import open_store
+
+CODEC = Codec(KINDS)
+
+
+@contextlib.asynccontextmanager
+async def running_brain(folder, network):
+    """A brain as the daemon runs it; restored from the folder's store."""
+    clock = Clock()
+    async with open_store(folder) as store, network.listen("master", codec=CODEC) as listener:
+        machine = ClusterMachine.restore(
+            await store.load_unended(), settings=ClusterSettings(controller_lease_s=0.5), now=clock.now()
+        )
+        brain = Brain(machine=machine, store=store, listener=listener, now=clock.now)
+        async with trio.open_nursery() as nursery:
+            await nursery.start(brain.run)
+            with trio.fail_after(30):
+                yield brain
+            nursery.cancel_scope.cancel()
+
+
+@pytest.fixture
+async def brain(tmp_path):
+    async with running_brain(tmp_path, MemoryNetwork()) as brain:
+        yield brain
+
+
+def execution(ex_id="x", job_id="j", *, job=True):
+    return CreateExecution(
+        ex_id=ex_id, job_id=job_id, document={"workers": 1, "name": "n"}, job={"name": "n"} if job else None
+    )
+
+
+def hello(node_id="n1", slots=4):
+    return NodeHello(
+        protocol=PROTOCOL,
+        version="1",
+        python="3.11",
+        node_id=node_id,
+        hostname="h",
+        pid=1,
+        slots=slots,
+        runs=(),
+        exits=(),
+    )
+
+
+async def wanted(dialer):
+    """The first list of processes that is not empty."""
+    while True:
+        for message in await dialer.receive():
+            if isinstance(message, NodeWanted) and message.processes:
+                return message
+
+
+async def test_nothing_is_sent_before_it_is_saved(tmp_path):
+    """When a node is told to run a controller, a restarted master would know of it."""
+    network = MemoryNetwork()
+    async with (
+        running_brain(tmp_path, network) as brain,
+        network.dial("master", identity="n1~1", codec=CODEC) as node,
+    ):
+        node.send(hello())
+        await brain.create(execution())
+
+        message = await wanted(node)
+
+        stored = await brain.store.get_execution("x")
+        records = await brain.store.load_unended()
+    assert [spec.role for spec in message.processes] == ["controller"]
+    assert stored["_status"] == "scheduling"
+    assert records[0].generation == message.processes[0].generation == 1
+
+
+async def test_a_request_that_does_not_fit_is_refused_and_the_others_are_answered(brain):
+    await brain.create(execution())
+    outcomes = []
+
+    async def ask(event):
+        try:
+            outcomes.append(await brain.ask(event))
+        except NotActive as error:
+            outcomes.append(str(error))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(ask, PauseRequested(ex_id="unknown"))
+        nursery.start_soon(ask, StopRequested(ex_id="x"))
+
+    assert sorted(outcomes, key=str) == [
+        None,
+        "no active execution context was found for ex_id: unknown",
+    ]
+
+
+async def test_a_watch_sees_the_status_only_when_it_is_stored(brain):
+    await brain.create(execution())
+    with brain.watches.watch("x") as watch:
+        await brain.ask(StopRequested(ex_id="x"))
+
+        status = await watch.until(TERMINAL_STATUSES, now=Status.PENDING)
+
+    assert status is Status.STOPPED
+    assert (await brain.store.get_execution("x"))["_status"] == "stopped"
+
+
+async def test_of_two_starts_one_is_refused(brain):
+    await brain.create(execution())
+
+    with pytest.raises(Conflict, match="currently running"):
+        await brain.create(execution(ex_id="y", job=False))
+
+
+async def test_whoever_hangs_up_while_an_execution_is_stored_still_has_it_run(tmp_path):
+    """Cancelling the request must not leave an execution that is stored and unknown to the core."""
+    network = MemoryNetwork()
+    async with (
+        running_brain(tmp_path, network) as brain,
+        network.dial("master", identity="n1~1", codec=CODEC) as node,
+    ):
+        node.send(hello())
+        with trio.CancelScope() as hasty:
+            hasty.cancel()
+            await brain.create(execution())
+
+        message = await wanted(node)
+
+    assert message.processes[0].ex_id == "x"
+
+
+async def test_records_of_nobody_we_know_are_turned_away(tmp_path):
+    network = MemoryNetwork()
+    async with (
+        running_brain(tmp_path, network),
+        network.dial("master", identity="x/1/c", codec=CODEC) as controller,
+    ):
+        controller.send(RecordBatch(ex_id="x", generation=1, seq=1, sources=("x",), rows=[]))
+
+        (answer,) = await controller.receive()
+
+    assert isinstance(answer, Refused)
+
+
+async def test_a_restarted_brain_goes_on_with_what_was_stored(tmp_path):
+    network = MemoryNetwork()
+    async with running_brain(tmp_path, network) as brain:
+        await brain.create(execution())
+    async with (
+        running_brain(tmp_path, network) as brain,
+        network.dial("master", identity="n1~1", codec=CODEC) as node,
+    ):
+        node.send(hello())
+
+        assert (await wanted(node)).processes[0].ex_id == "x"
+
+
+async def test_shutting_down_answers_what_was_asked_before(tmp_path):
+    async with running_brain(tmp_path, MemoryNetwork()) as brain:
+        await brain.create(execution())
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(brain.ask, StopRequested(ex_id="x"))
+            await trio.testing.wait_all_tasks_blocked()
+            await brain.shut_down()
+
+        assert (await brain.store.get_execution("x"))["_status"] == "stopped"

@@ -1,0 +1,48 @@
+import pytest
+import trio
+
+from tsd.core.records import TERMINAL_STATUSES, Status
+from tsd.errors import NotReady
+from tsd.master.watches import Watches
+
+
+async def test_a_watch_ends_with_the_first_status_that_is_waited_for(nursery, autojump_clock):
+    watches = Watches()
+    with watches.watch("x") as watch:
+
+        async def tell():
+            for status in (Status.STOPPING, Status.STOPPED):
+                await trio.sleep(1)
+                watches.tell("y", Status.FAILED)
+                watches.tell("x", status)
+
+        nursery.start_soon(tell)
+
+        assert await watch.until(TERMINAL_STATUSES, now=Status.RUNNING) is Status.STOPPED
+
+
+async def test_a_status_that_came_between_the_watch_and_the_wait_is_not_missed():
+    watches = Watches()
+    with watches.watch("x") as watch:
+        watches.tell("x", Status.COMPLETED)
+
+        assert await watch.until(TERMINAL_STATUSES, now=Status.RUNNING) is Status.COMPLETED
+
+
+async def test_a_status_that_holds_already_is_not_waited_for():
+    with Watches().watch("x") as watch:
+        assert await watch.until({Status.PAUSED}, now=Status.PAUSED) is Status.PAUSED
+
+
+async def test_whoever_waits_is_told_when_the_master_ends(nursery, autojump_clock):
+    watches = Watches()
+
+    async def close():
+        await trio.sleep(1)
+        watches.close()
+
+    nursery.start_soon(close)
+    with watches.watch("x") as watch, pytest.raises(NotReady, match="running"):
+        await watch.until(TERMINAL_STATUSES, now=Status.RUNNING)
+    with watches.watch("x") as late, pytest.raises(NotReady):
+        await late.until(TERMINAL_STATUSES, now=Status.RUNNING)

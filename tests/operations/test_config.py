@@ -63,6 +63,12 @@ def test_unknown_options_are_kept_and_noted():
     assert raw == {"_op": "x", "field": "f", "colour": "red"}
 
 
+def test_strict_loading_refuses_unknown_options():
+    """Point 43."""
+    with pytest.raises(JobInvalid, match="colour: unknown option"):
+        load(Sample, {"_op": "x", "field": "f", "colour": "red"}, is_strict=True)
+
+
 def test_a_deprecated_option_is_noted_whenever_it_is_supplied():
     """Point 48."""
     _, notes = load(Sample, {"_op": "x", "field": "f", "old": True})

@@ -95,11 +95,10 @@ def test_an_exception_in_a_slicer_is_an_error_that_names_it():
         ([1], "returned 1, which is no object"),
         ([None], "returned None, which is no object"),
         ({"slice_id": "x"}, "with the reserved key slice_id"),
-        ({"request_worker": "w"}, "with the reserved key request_worker"),
         ({"a": {1, object}}, "which is no JSON"),
         ({"a": "x" * 1000, "b": object}, "xxx.*which is no JSON"),
     ],
-    ids=range(8),
+    ids=range(7),
 )
 def test_a_result_that_is_no_request_is_an_error_that_shows_it(result, message):
     runner = make_runner(listed())
@@ -108,6 +107,11 @@ def test_a_result_that_is_no_request_is_an_error_that_shows_it(result, message):
     with pytest.raises(OperationError, match=message) as info:
         runner.make(10, FOREVER_S)
     assert len(str(info.value)) < 500
+
+
+def test_a_request_may_name_its_worker():
+    """Point 15; the controller reads it from the request."""
+    assert made_by(make_runner(listed({"request_worker": "w"})))[0] == [(0, [{"request_worker": "w"}])]
 
 
 def test_the_defaults_of_a_slicer():

@@ -14,7 +14,7 @@ from typing_extensions import override
 
 from tsd.errors import OperationError
 from tsd.operations.config import ApiConfig, BaseConfig, OpConfig
-from tsd.operations.context import OpContext
+from tsd.operations.context import Interrupted, OpContext
 from tsd.operations.record import Record
 
 WORKER_HOOKS = (
@@ -122,6 +122,8 @@ class Component:
         def attempt(value: Any) -> Any:
             try:
                 return function(value)
+            except Interrupted:
+                raise
             except Exception as error:  # noqa: BLE001 - the seam to user code; reject decides
                 self.reject(value, error)
                 return None

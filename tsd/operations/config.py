@@ -142,7 +142,12 @@ ConfigT = TypeVar("ConfigT", bound=BaseConfig)
 
 
 def load(
-    cls: type[ConfigT], raw: Mapping[str, Any], path: str = "", *, title: str = "Validation failed"
+    cls: type[ConfigT],
+    raw: Mapping[str, Any],
+    path: str = "",
+    *,
+    title: str = "Validation failed",
+    is_strict: bool = False,
 ) -> tuple[ConfigT, list[Note]]:
     """Check options and make the config of them.
 
@@ -151,6 +156,7 @@ def load(
         raw: The options as in the job; never changed.
         path: Where they stand, for example `operations[1]`.
         title: First line of the error.
+        is_strict: Refuse unknown options rather than keep them.
 
     Raises:
         JobInvalid: With every fault and its path.
@@ -171,6 +177,8 @@ def load(
         except (ValueError, TypeError) as error:
             faults.append((_join(path, wire), str(error)))
     extra = {name: value for name, value in raw.items() if name not in known}
+    if is_strict:
+        faults += [(_join(path, name), "unknown option") for name in extra]
     notes += [Note(field=name, is_deprecation=False, description="unknown option, kept") for name in extra]
     if faults:
         raise JobInvalid(title, faults)

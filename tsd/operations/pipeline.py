@@ -13,6 +13,7 @@ from tsd.errors import Fatal, OperationError
 from tsd.operations.apis import collect_hooks
 from tsd.operations.base import Component, Fetcher
 from tsd.operations.build import build, build_apis
+from tsd.operations.collector import relax_collector
 from tsd.operations.context import Interrupted, OpContext
 from tsd.operations.outcome import Analytics, SliceOutcome, text_of
 from tsd.operations.record import Record
@@ -92,6 +93,7 @@ class Pipeline:
         Raises:
             Exception: What a component raised; call `shutdown` then too.
         """
+        relax_collector()  # a process has one pipeline and little else
         self._begun += self.apis.components
         self.apis.initialize()
         for component in self.operations:

@@ -61,7 +61,7 @@ def read_slice(fd: int, offset: int, length: int, total: int, delimiter: bytes) 
             return b""  # the middle of a long record
         start = found + len(delimiter)
     end = offset + length
-    if start == length or end >= total or data.endswith(delimiter):
+    if end >= total or data.endswith(delimiter):
         return data[start:]
     overlap = len(delimiter) - 1  # a delimiter may begin within the slice
     tail = data[max(start, length - overlap) :]

@@ -23,7 +23,8 @@ def api(master):
 @pytest.fixture(scope="module")
 def cluster(request, tmp_path_factory):
     """A master and one node of six slots."""
-    with cluster_for(request, tmp_path_factory.mktemp("cluster"), workers=6) as cluster:
+    settings = {"tsd.operation_modules": ["tests.support.ops"]}
+    with cluster_for(request, tmp_path_factory.mktemp("cluster"), workers=6, **settings) as cluster:
         cluster.start_master()
         cluster.start_node()
         yield cluster

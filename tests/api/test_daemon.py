@@ -170,6 +170,28 @@ def test_a_killed_master_comes_back_with_everything_it_had_answered(cluster):
 
 
 @pytest.mark.slow
+def test_no_slice_is_lost_or_doubled_when_the_master_is_killed_again_and_again(cluster):
+    cluster.configure(**{"tsd.operation_modules": ["tests.support.ops"]})
+    master = cluster.start_master()
+    cluster.start_node()
+    operations = [{"_op": "count", "size": 3000}, {"_op": "waiter", "seconds": 0.002}]
+    _, ex_id = cluster.post_job(job(operations=operations, workers=2))
+    for recorded in (200, 1200, 2000):
+        until(
+            lambda recorded=recorded: len(cluster.records(ex_id)) > recorded, f"{recorded} records are stored"
+        )
+        master.kill()
+        master = cluster.start_master()
+
+    execution = cluster.wait_status(ex_id, "completed", within_s=60)
+
+    records = cluster.records(ex_id)
+    assert [record["request"]["number"] for record in records] == list(range(3000))
+    assert {record["state"] for record in records} == {"completed"}
+    assert execution["_slicer_stats"]["processed"] == 3000
+
+
+@pytest.mark.slow
 def test_with_a_failing_store_nothing_is_accepted_and_everybody_is_told_why(cluster):
     """Covers 503 with the reason: the store is locked by somebody else here, as a full disk would be."""
     cluster.start_master()

@@ -187,16 +187,50 @@ def test_the_state_of_the_cluster_shows_every_process(cluster, endless):
     assert all(isinstance(process["pid"], int) for process in node["active"])
 
 
+def test_slices_in_error_are_listed_and_can_be_run_again_by_a_better_job(cluster):
+    """Covers 71, 86, 87 and 88 of rest-api.md, and 4.3."""
+    bad = [{"_op": "count", "size": 10}, {"_op": "raiser", "at": [2, 5]}]
+    job_id, ex_id = cluster.post_job(job(operations=bad, max_retries=0))
+    execution = cluster.wait_status(ex_id, "failed")
+    assert execution["_has_errors"] is True
+    assert execution["_failureReason"]
+    assert execution["_slicer_stats"]["failed"] == 2
+
+    errors = cluster.get(f"/ex/{ex_id}/errors?sort=slicer_order:asc")
+    assert [json.loads(entry["request"])["number"] for entry in errors] == [2, 5]
+    assert {entry["state"] for entry in errors} == {"error"}
+    assert "bad number 2" in errors[0]["error"]
+    assert set(errors[0]) >= {"slice_id", "slicer_id", "slicer_order", "ex_id", "_created", "_updated"}
+    assert cluster.get(f"/jobs/{job_id}/errors?size=1&sort=slicer_order:asc") == errors[:1]
+    assert {entry["slice_id"] for entry in errors} <= {
+        e["slice_id"] for e in cluster.get("/ex/errors?size=1000")
+    }
+
+    good = [{"_op": "count", "size": 10}, {"_op": "noop"}]
+    cluster.request("PUT", f"/jobs/{job_id}", json=job(operations=good))
+    again = cluster.post(f"/jobs/{job_id}/_recover?cleanup=errors")["ex_id"]
+    execution = cluster.wait_status(again, "completed")
+    assert execution["_slicer_stats"]["processed"] == 2
+    assert cluster.get(f"/jobs/{job_id}/errors") == []
+    assert [record["state"] for record in cluster.records(ex_id)] == ["completed"] * 10
+
+
 def test_a_job_goes_on_where_it_was_stopped(cluster):
-    """Covers 73 of rest-api.md with slices: what was completed is not run again."""
-    limited = job(
-        operations=[{"_op": "data_generator", "size": 400}, {"_op": "delay", "ms": 5}], autorecover=False
+    """A recovery runs what was left, and every slice that was completed is not run again."""
+    counting = [{"_op": "count", "size": 40}, {"_op": "waiter", "seconds": 0.05}]
+    job_id, first = cluster.post_job(job(operations=counting))
+    until(
+        lambda: any(record["state"] == "completed" for record in cluster.records(first)), "some are completed"
     )
-    job_id, first = cluster.post_job(limited | {"lifecycle": "persistent"})
-    until(lambda: len(cluster.records(first)) > 5, "some slices are recorded")
-    cluster.post(f"/jobs/{job_id}/_stop")
+    assert cluster.post(f"/jobs/{job_id}/_stop") == {"status": "stopped"}
+    done = [record for record in cluster.records(first) if record["state"] == "completed"]
+    assert len(done) < 40
 
     second = cluster.post(f"/jobs/{job_id}/_recover")["ex_id"]
 
-    cluster.wait_status(second, "recovering", "running")
-    assert cluster.post(f"/ex/{second}/_stop") == {"status": "stopped"}
+    execution = cluster.wait_status(second, "completed")
+    assert execution["recovered_execution"] == first
+    assert execution["_slicer_stats"]["processed"] == 40 - len(done)
+    records = cluster.records(first) + cluster.records(second)
+    assert {record["state"] for record in records} == {"completed"}
+    assert sorted(record["request"]["number"] for record in records) == list(range(40))

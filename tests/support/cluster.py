@@ -47,7 +47,7 @@ from tsd.core.messages import (
 )
 from tsd.core.records import TERMINAL_STATUSES, ExecutionStats, ProcessRole, Status
 
-SETTINGS = ClusterSettings(version="test")
+SETTINGS = ClusterSettings(version="test", end_grace_s=5.0)
 START = 1_700_000_000.0
 
 

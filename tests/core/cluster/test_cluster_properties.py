@@ -229,7 +229,7 @@ class RandomCluster(RuleBasedStateMachine):
         if master is None:
             return
         for ex_id in self.unended():
-            execution = master._executions[ex_id]
+            execution = master._roster.get(ex_id)
             has_deadline = execution.due_at(self.cluster.now) is not None
             assert has_deadline or execution.controller is not None or "wait" in master.waiting_reason(ex_id)
 
@@ -253,7 +253,7 @@ class RandomCluster(RuleBasedStateMachine):
         cluster.run(40)
         assert self.unended() == []
         assert cluster.running() == []
-        assert cluster.master._executions == {}
+        assert len(cluster.master._roster) == 0
         for node in cluster.master.cluster_state().values():
             assert node.available == node.total
 

@@ -6,9 +6,11 @@ from tsd.core.cluster.events import (
     ExecutionAdded,
     FromController,
     FromNode,
+    PauseRequested,
     SaveGeneration,
     SaveStatus,
     Tick,
+    WorkersRequested,
 )
 from tsd.core.cluster.machine import ClusterMachine
 from tsd.core.cluster.node import Terminate
@@ -330,13 +332,37 @@ def test_a_controller_with_another_protocol_is_refused():
     assert isinstance(answer, Refused)
 
 
+def test_a_controller_that_took_in_a_later_wish_of_an_earlier_master_is_told_above_it():
+    """The clock was set back between two masters."""
+    cluster = running()
+    revision = cluster.controller("x").revision
+    cluster.controller("x").revision = revision + 10**9
+
+    cluster.run(2)
+    cluster.feed(PauseRequested(ex_id="x"))
+    cluster.settle()
+
+    assert cluster.controller("x").wanted.paused
+    assert cluster.controller("x").revision > revision + 10**9
+
+
+def test_a_node_that_took_in_a_later_list_of_an_earlier_master_is_told_above_it():
+    cluster = running(a=8)
+    cluster.host("a").machine._revision += 10**9
+
+    cluster.feed(WorkersRequested(ex_id="x", action="total", count=4))
+    cluster.run(3)
+
+    assert len(cluster.workers("x")) == 4
+
+
 def test_a_beat_renews_the_lease_from_the_moment_it_was_sent():
     cluster = running()
     beat = ControllerBeat(
         ex_id="x",
         generation=1,
         sent_at=77.5,
-        revision=10**15,
+        revision=cluster.controller("x").revision,
         workers=(),
         lost_workers=(),
         exits_seen=(),

@@ -6,6 +6,7 @@ placed is decided in `placement`, for all executions together.
 
 import attrs
 
+from tsd.core.cluster.crew import Crew
 from tsd.core.cluster.events import Outbox, SaveGeneration, SaveIntent, SaveStatus, StatusChanged
 from tsd.core.cluster.leases import Controller, Link
 from tsd.core.cluster.membership import Members, Node
@@ -29,8 +30,6 @@ RETRY_DELAY_S = 0.1
 RESTART_DELAY_S = 0.5
 MAX_RESTART_DELAY_S = 5.0
 """Back-off of controllers that end soon after their start: 0, 0.5 s, 1 s, 2 s, 4 s, 5 s, ..."""
-MAX_EXITS_TOLD = 1000
-"""More exits than this are not kept for a controller that does not acknowledge them; links tell it too."""
 
 
 def describe_exit(ended: ProcessExit) -> str:
@@ -50,6 +49,7 @@ class Execution:
 
     Attributes:
         record: As it was when this master took it in.
+        crew: Its workers.
         controller: The controller of the present generation; None while there is none.
         attempts: Failed starts of the first controller, and where they failed.
         restarts: Ends of controllers since the execution last made progress.
@@ -57,7 +57,6 @@ class Execution:
         not_before: No controller is placed before this.
         ready_by: Until when the slicer must be ready.
         settle_until: Before this, what another master started may still be reported by nodes.
-        exits: Ended workers that the controller has not acknowledged.
         revision: Of the last `Wanted`.
         is_stale: The controller has to be sent a `Wanted`.
     """
@@ -71,7 +70,7 @@ class Execution:
     has_errors: bool
     failure_reason: str
     stats: ExecutionStats
-    seats: Seats = attrs.field(factory=Seats)
+    crew: Crew
     controller: Controller | None = None
     attempts: int = 0
     failed_nodes: set[str] = attrs.field(factory=set)
@@ -80,7 +79,6 @@ class Execution:
     not_before: float = 0.0
     ready_by: float | None = None
     settle_until: float = 0.0
-    exits: dict[str, ProcessExit] = attrs.field(factory=dict)
     revision: int = 0
     is_stale: bool = False
     sent_at: float = 0.0
@@ -98,6 +96,7 @@ class Execution:
             has_errors=record.has_errors,
             failure_reason=record.failure_reason,
             stats=record.stats,
+            crew=Crew(settings=settings, members=members, ex_id=record.ex_id),
         )
 
     @classmethod
@@ -110,7 +109,7 @@ class Execution:
         place of what nodes that have not called yet may run.
         """
         self = cls.from_record(record, settings, members)
-        self.seats = Seats(first_start=int(now))
+        self.crew.seats = Seats(first_start=int(now))
         if record.controller_node is not None and record.status is not Status.PENDING:
             self.controller = self._expect(record.generation, record.controller_node, now)
             self.controller.grant(now, settings.controller_lease_s)
@@ -182,7 +181,7 @@ class Execution:
                 times.append(self.ready_by)
             if now < self.settle_until:
                 times.append(self.settle_until)
-            if (ready_at := self.seats.next_ready_at(now)) is not None:
+            if (ready_at := self.crew.seats.next_ready_at(now)) is not None:
                 times.append(ready_at)
         return min((time for time in times if time > now), default=None)
 
@@ -252,12 +251,12 @@ class Execution:
         """What the execution is missing now, None for nothing."""
         if not self.is_active or self.status is Status.STOPPING:
             return None
-        missing = self.seats.missing(self.intent.workers, now)
+        missing = self.crew.seats.missing(self.intent.workers, now)
         if self.controller is not None:
             if not missing or now < self.settle_until or self.controller.is_revoked:
                 return None
             return Ask(
-                ex_id=self.ex_id, controller=False, workers=missing, has_workers=bool(self.seats.placed)
+                ex_id=self.ex_id, controller=False, workers=missing, has_workers=bool(self.crew.seats.placed)
             )
         if now < self.not_before:
             return None
@@ -276,7 +275,7 @@ class Execution:
         if grant.controller is not None:
             self._start_generation(grant.controller, out, now)
         for node_id in grant.workers:
-            seat = self.seats.hold(node_id, self.intent.workers, now)
+            seat = self.crew.seats.hold(node_id, self.intent.workers, now)
             self.members.hold(self.members.nodes[node_id], self.ex_id, seat.number)
         self.fill_seats(now)
 
@@ -286,9 +285,8 @@ class Execution:
         self.generation += 1
         self.controller = self._expect(self.generation, node_id, now)
         self.controller.hello_by = now + self.settings.action_timeout_s
-        self.seats = Seats()
+        self.crew.start_anew()
         self.settle_until = 0.0
-        self.exits.clear()
         out.saves.append(
             SaveGeneration(ex_id=self.ex_id, generation=self.generation, controller_node=node_id)
         )
@@ -419,62 +417,25 @@ class Execution:
         controller = self.controller
         if controller is None or not controller.is_welcomed or not self.is_active:
             return
-        for seat in self.seats.held:
+        for seat in self.crew.seats.held:
             assert seat.node_id is not None
             node = self.members.nodes[seat.node_id]
             node.held.discard((self.ex_id, seat.number))
-            start = self.seats.next_start(seat.number)
+            start = self.crew.seats.next_start(seat.number)
             proc_id = worker_id(self.ex_id, self.generation, seat.number, start)
-            self.seats.fill(seat, proc_id, now)
+            self.crew.seats.fill(seat, proc_id, now)
             self.members.want(node, self._spec(proc_id, seat.number))
 
     def worker_ended(self, ended: ProcessExit, now: float, *, is_fault: bool) -> None:
         """A worker of this generation ended; the controller hears of it until it has said so."""
-        if self.controller is not None and len(self.exits) < MAX_EXITS_TOLD:
-            self.exits[ended.proc_id] = ended
+        if self.controller is not None:
+            self.crew.end(ended, now, is_fault=is_fault)
             self.is_stale = True
-        seat = self.seats.of(ended.proc_id)
-        if seat is None:
-            return
-        if is_fault:
-            self.seats.end(seat, ended, young_s=self.settings.young_s, now=now)
-        else:
-            self.seats.vacate(seat)
-        self.members.room_changed = True
-
-    def give_up_workers(self, proc_ids: tuple[str, ...], now: float) -> None:
-        """The controller has given up these workers: they are killed and replaced."""
-        for proc_id in proc_ids:
-            seat = self.seats.of(proc_id)
-            if seat is not None:
-                self.seats.end(seat, None, young_s=self.settings.young_s, now=now)
-                self.members.room_changed = True
-            self.members.kill(self.ex_id, proc_id)
-
-    def leave_node(self, node_id: str) -> None:
-        """What was placed on a node is not there any more: place the workers elsewhere."""
-        for seat in self.seats.placed:
-            if seat.node_id == node_id:
-                self.seats.vacate(seat)
-
-    def let_go_of(self, node_id: str) -> None:
-        """Give up the slots that are held on a node; what runs there stays."""
-        for seat in self.seats.held:
-            if seat.node_id == node_id:
-                self.members.let_go(node_id, self.ex_id, seat.number)
-                self.seats.vacate(seat)
 
     def set_workers(self, count: int, out: Outbox, now: float) -> None:
         """Change the wanted number; those that are too many drain, highest numbers first."""
         self.save_intent(out, attrs.evolve(self.intent, workers=count))
-        for seat in self.seats.above(count):
-            if seat.proc_id is not None:
-                until = now + self.settings.shutdown_timeout_s
-                self.members.end(self.ex_id, seat.proc_id, until=until)
-            elif seat.node_id is not None:
-                self.members.let_go(seat.node_id, self.ex_id, seat.number)
-            self.seats.remove(seat)
-        self.members.room_changed = True
+        self.crew.shrink(count, now)
 
     def adopt(self, node: Node, run: ProcessReport, now: float) -> ProcessSpec | None:
         """Recognise a process that a master before this one had placed.
@@ -495,7 +456,7 @@ class Execution:
             return self._spec(run.proc_id, 0)
         if not self.settle_until or name.number > self.intent.workers:
             return None
-        if not self.seats.adopt(name.number, node.node_id, run.proc_id, now):
+        if not self.crew.seats.adopt(name.number, node.node_id, run.proc_id, now):
             return None
         return self._spec(run.proc_id, name.number)
 
@@ -515,56 +476,14 @@ class Execution:
 
     # --- the end ------------------------------------------------------------------------------
 
-    def stop(self, within_s: float, out: Outbox, now: float, *, force: bool) -> None:
-        """End the execution: drain within `within_s` seconds, or at once with `force`."""
-        if self.status is not Status.STOPPING:
-            self.apply(LifecycleEvent.STOP_REQUESTED, out)
-        deadline = now + (0.0 if force else within_s) + self.settings.kill_margin_s
-        if self.intent.stop_deadline is not None:
-            deadline = min(deadline, self.intent.stop_deadline)
-        force = force or self.intent.stop_force
-        self.save_intent(out, attrs.evolve(self.intent, stop_deadline=deadline, stop_force=force))
-        for seat in self.seats.held:
-            assert seat.node_id is not None
-            self.members.let_go(seat.node_id, self.ex_id, seat.number)
-            self.seats.vacate(seat)
-        controller = self.controller
-        if force or controller is None or controller.hello_by is not None:
-            self.end_processes(None)
-        self.check_stopped(out, now)
-
     def end_processes(self, until: float | None) -> None:
         """End everything that is placed: killed at once, or drained until `until`."""
-        for seat in self.seats.held:
-            assert seat.node_id is not None
-            self.members.let_go(seat.node_id, self.ex_id, seat.number)
-        self.seats.clear()
-        self.exits.clear()
+        self.crew.disband()
         for proc_id in self.members.processes_of(self.ex_id):
             if until is None:
                 self.members.kill(self.ex_id, proc_id)
             else:
                 self.members.end(self.ex_id, proc_id, until=until)
-        self.members.room_changed = True
-
-    def check_stopped(self, out: Outbox, now: float) -> None:
-        """A stop is done once no node that can be reached reports a process, or its deadline has passed."""
-        if self.status is not Status.STOPPING:
-            return
-        if now < self.stop_deadline:
-            if now >= self.stop_deadline - self.settings.kill_margin_s:
-                self.end_processes(None)
-            is_awaited = now < self.settle_until and not self.intent.stop_force
-            if is_awaited or self.members.has_processes(self.ex_id, reachable=True):
-                return
-        else:
-            self.end_processes(None)
-        if self.stats.failed:
-            self.note_error(
-                self.failure_reason
-                or f"execution: {self.ex_id} had {self.stats.failed} slice failure(s) during processing"
-            )
-        self.apply(LifecycleEvent.STOPPED, out)
 
     # --- what the controller is told -----------------------------------------------------------
 
@@ -588,6 +507,6 @@ class Execution:
             stop=stop,
             stop_within_s=within_s,
             workers=self.intent.workers,
-            exits=tuple(self.exits.values()),
+            exits=tuple(self.crew.exits.values()),
             log_level=self.intent.log_level,
         )

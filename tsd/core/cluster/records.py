@@ -25,7 +25,7 @@ class ClusterSettings:
     slicer_allocation_attempts: int = 3
     controller_lease_s: float = 15.0
     controller_restarts: int = 5
-    end_grace_s: float = 5.0
+    end_grace_s: float = 10.0
     kill_margin_s: float = 3.0
     young_s: float = 10.0
 

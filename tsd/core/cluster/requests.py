@@ -20,6 +20,7 @@ from tsd.core.cluster.events import (
     WorkersRequested,
 )
 from tsd.core.cluster.executions import Execution
+from tsd.core.cluster.stopping import stop
 from tsd.core.records import TERMINAL_STATUSES, Status
 from tsd.errors import InvalidRequest, NotActive, Unavailable
 
@@ -40,7 +41,7 @@ def change_execution(request: Request, execution: Execution | None, out: Outbox,
     if isinstance(request, StopRequested):
         if execution is not None and is_active:
             within_s = execution.settings.shutdown_timeout_s if request.within_s is None else request.within_s
-            execution.stop(max(0.0, within_s), out, now, force=request.force)
+            stop(execution, max(0.0, within_s), out, now, force=request.force)
         return None
     if execution is None or not is_active:
         raise NotActive(f"no active execution context was found for ex_id: {request.ex_id}")

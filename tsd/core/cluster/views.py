@@ -102,7 +102,7 @@ def view_node(node: Node) -> NodeView:
             job_id=placement.job_id,
         )
         for placement in node.placements.values()
-        if placement.is_reported
+        if placement.is_reported and placement.pid  # 0 while it starts: nobody should signal that
     )
     return NodeView(
         node_id=node.node_id,
@@ -122,7 +122,7 @@ def view_execution(execution: Execution, free: int, nodes: int) -> ExecutionView
     controller = execution.controller
     running = [
         seat
-        for seat in execution.seats.running
+        for seat in execution.crew.seats.running
         if (node := execution.members.node_of(execution.ex_id, seat.proc_id or "")) is not None
         and node.placements[seat.proc_id or ""].is_reported
     ]
@@ -150,7 +150,7 @@ def waiting_reason(execution: Execution, free: int, nodes: int) -> str:
         return f"waits for 2 free slots, one for its controller and one for a worker: {room}"
     if not execution.controller.is_welcomed:
         return f"waits for its controller to call from node {execution.controller.node_id}"
-    missing = execution.intent.workers - len(execution.seats.placed)
+    missing = execution.intent.workers - len(execution.crew.seats.placed)
     return (
         f"{missing} of {execution.intent.workers} workers wait for a free slot: {room}" if missing > 0 else ""
     )

@@ -45,8 +45,8 @@ test: setup ## the quick tests
 test-all: $(FLIGHTS) ## all tests: also real daemons, real signals, long searches
 	$(BIN)/pytest -q
 
-sim: setup ## replay a seed of the simulated cluster: make sim SEED=17
-	$(BIN)/python -m tests.simulation --seed $(SEED)
+sim: setup ## replay a seed of the simulated cluster (make sim SEED=17), or run COUNT of them
+	$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--count $(or $(COUNT),5000))
 
 check: setup ## what must pass: format, lint, types, import arrows
 	$(BIN)/ruff format --check .

@@ -22,7 +22,7 @@ from tsd.core.execution.events import (
     Terminate,
     Tick,
 )
-from tsd.core.execution.limits import limits_of
+from tsd.mesh.limits import limits_of
 from tsd.core.execution.machine import ExecutionMachine
 from tsd.core.messages import KINDS, Message, ProcessSpec
 from tsd.errors import ConfigError

@@ -27,7 +27,7 @@ from tsd.core.execution.events import (
     TookBack,
     WorkerAction,
 )
-from tsd.core.execution.limits import limits_of
+from tsd.mesh.limits import limits_of
 from tsd.core.execution.worker import WorkerMachine
 from tsd.core.messages import KINDS, FullResult, Message, ProcessSpec
 from tsd.core.records import SliceState

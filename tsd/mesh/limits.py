@@ -1,4 +1,4 @@
-"""Which settings the machines of an execution keep to."""
+"""Which settings the machines at the two ends of a worker link keep to."""
 
 from tsd.core.execution.terms import Limits
 from tsd.settings import Settings

@@ -33,6 +33,8 @@ overrides = {
     "tsd.data_dir": sys.argv[1],
     "tsd.mesh_port": int(sys.argv[2]),
     "tsd.heartbeat_interval": "200 ms",
+    # The port of the test is any free one, which could be in the default range.
+    "teraslice.slicer_port_range": "1024:1025",
     "teraslice.workers": 3,
     "teraslice.shutdown_timeout": "2 seconds",
 }

@@ -5,6 +5,7 @@ decides nothing clever: it keeps the wanted number of workers, and replaces a co
 """
 
 import json
+import signal
 from contextlib import asynccontextmanager
 
 import attrs
@@ -169,13 +170,14 @@ class MiniMaster:
         del self.running[event.proc_id]
         self.exits.append(event)
         spec = self._specs[event.proc_id]
-        if self.status in TERMINAL_STATUSES:
-            return
         if spec.role is ProcessRole.CONTROLLER:
-            for proc_id in self.running:
-                self._processes.signal(proc_id, 9)
-            if event.exit_code != 0:
+            is_done = event.exit_code == 0 or self.status in TERMINAL_STATUSES
+            # When it is done some may have come too late to be told by it.
+            self.signal(ProcessRole.WORKER, signal.SIGTERM if is_done else signal.SIGKILL)
+            if not is_done:
                 self._start_controller()
+            return
+        if self.status in TERMINAL_STATUSES:
             return
         end = ProcessExit(
             proc_id=event.proc_id,

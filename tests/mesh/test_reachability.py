@@ -75,7 +75,6 @@ async def test_a_frozen_peer_is_unreachable_and_comes_back_when_it_thaws():
 
 
 async def test_a_frozen_peer_to_which_nothing_more_can_be_written_is_unreachable_too():
-    """libzmq can not even send its ping then; the time to live in the peer's own pings runs out."""
     async with peer_process() as (listener, process):
         process.send_signal(signal.SIGSTOP)
         with trio.fail_after(20):

@@ -1,7 +1,7 @@
 """Messages, options and both networks for the tests of the mesh."""
 
 import socket
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 
 import attrs
 import trio
@@ -10,7 +10,7 @@ import zmq
 from tests.support.waiting import wait_for
 from tsd.errors import ConfigError
 from tsd.mesh.codec import Codec
-from tsd.mesh.endpoint import MeshOptions, Sent
+from tsd.mesh.endpoint import MeshOptions, Received, Sent
 from tsd.mesh.memory import MemoryNetwork
 from tsd.mesh.socket import dial_tcp, listen_tcp
 
@@ -43,9 +43,7 @@ CODEC = Codec({"note": Note, "blob": Blob, "ack": Ack}, body_bytes_max=BODY_BYTE
 WRONG_CODEC = Codec({"note": OtherNote, "strange": Blob})
 """What it encodes is garbage to `CODEC`."""
 
-NARROW = MeshOptions(
-    send_hwm=2, receive_hwm=2, outbox_count=5, inbox_count=4, kernel_buffer_b=4096, linger_s=5.0
-)
+NARROW = MeshOptions(send_hwm=2, outbox_count=5, inbox_count=4, kernel_buffer_b=4096, linger_s=5.0)
 """Room for a few messages only; with `PAD` in each, also in the kernel."""
 PAD = "x" * 8000
 
@@ -77,26 +75,42 @@ class TcpMesh:
 
     @asynccontextmanager
     async def dial_slowly(self, address, identity):
-        """A peer whose libzmq reads nothing that it does not ask for; a `Dialer` reads ahead without end."""
-        with zmq.Context() as context, context.socket(zmq.DEALER) as raw:
-            raw.linger = 0
-            raw.rcvhwm = 2
-            raw.rcvbuf = 4096
-            raw.routing_id = identity.encode()
-            raw.connect(address)
-            yield RawDialer(raw)
+        """A peer whose libzmq reads nothing that was not asked for; that of a `Dialer` reads on and on."""
+        with _bare_socket(zmq.DEALER) as bare:
+            bare.routing_id = identity.encode()
+            bare.connect(address)
+            yield BareEndpoint(bare)
+
+    @asynccontextmanager
+    async def listen_slowly(self):
+        """A listener whose libzmq reads nothing that was not asked for."""
+        with _bare_socket(zmq.ROUTER) as bare:
+            bare.bind("tcp://127.0.0.1:0")
+            yield BareEndpoint(bare)
 
 
-class RawDialer:
-    """Just enough of a dialer on a bare socket that nothing else uses."""
+@contextmanager
+def _bare_socket(socket_type):
+    with zmq.Context() as context, context.socket(socket_type) as bare:
+        bare.linger = 0
+        bare.rcvhwm = 2
+        bare.rcvbuf = 4096
+        yield bare
 
-    def __init__(self, raw):
-        self.raw = raw
+
+class BareEndpoint:
+    """Just enough of an endpoint on a bare socket that nothing else uses."""
+
+    def __init__(self, bare):
+        self.bare = bare
+        self.address = bare.last_endpoint.decode()
 
     async def receive(self):
-        while not self.raw.poll(0):
+        while not self.bare.poll(0):
             await trio.sleep(0.001)
-        return [CODEC.decode(self.raw.recv_multipart())]
+        *sender, kind, body = self.bare.recv_multipart()
+        message = CODEC.decode([kind, body])
+        return [Received(sender[0].decode(), message) if sender else message]
 
 
 class MemoryMesh:
@@ -116,6 +130,9 @@ class MemoryMesh:
 
     def dial_slowly(self, address, identity):
         return self.dial(address, identity, options=NARROW)
+
+    def listen_slowly(self):
+        return self.listen(options=NARROW)
 
 
 @asynccontextmanager

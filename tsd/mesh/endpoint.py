@@ -59,6 +59,8 @@ class MeshStatistics:
         bytes_in: Kind and body bytes of `frames_in`.
         bytes_out: Kind and body bytes of `frames_out`.
         bad_frames: Messages of `frames_in` that were dropped because they could not be read.
+        nameless: Messages of `frames_in` that a listener dropped because their connection had no identity:
+            it gave none, or another connection had taken its identity over before they were read.
         unreachable: Times `send` answered unreachable.
         full: Times `send` answered full.
         refused: Times `send` raised `LocalWireError`.
@@ -71,6 +73,7 @@ class MeshStatistics:
     bytes_in: int = 0
     bytes_out: int = 0
     bad_frames: int = 0
+    nameless: int = 0
     unreachable: int = 0
     full: int = 0
     refused: int = 0
@@ -83,15 +86,11 @@ class MeshOptions:
 
     Attributes:
         send_hwm: Messages that libzmq holds for each peer on the way out.
-        receive_hwm: Messages that a listener's libzmq holds of each peer on the way in. A peer that
-            fills it and is not read for `heartbeat_timeout_s` loses its connection: libzmq stops
-            reading the connection, and with it the heartbeats. Credits are to keep links far from that.
-            A dialer has no such mark (see `dial_tcp`): only credits bound what it is sent.
         outbox_count: Messages held for each peer on top of `send_hwm`; beyond it `send` answers full.
-        inbox_count: Messages held for `receive`; beyond it nothing is read from the network.
+        inbox_count: Messages held for `receive`; what more arrives stays in libzmq, undecoded
+            and without bound (`tsd.mesh.socket` says why): credits are to keep links far from that.
         heartbeat_interval_s: Pause between ZMQ's own pings, which libzmq's thread sends and answers.
-        heartbeat_timeout_s: Silence after which either side closes the connection. ZMTP counts it
-            in tenths of a second.
+        heartbeat_timeout_s: A connection is closed when for so long nothing comes after a ping.
         linger_s: How long closing goes on sending what still waits. If the peer reads so slowly that
             the kernel is full, the last messages can be lost even so (libzmq #4660).
         reconnect_s: First pause of a dialer before it dials again; doubles up to `reconnect_max_s`.
@@ -101,7 +100,6 @@ class MeshOptions:
     """
 
     send_hwm: int = 1000
-    receive_hwm: int = 1000
     outbox_count: int = 1000
     inbox_count: int = 4096
     heartbeat_interval_s: float = 2.0

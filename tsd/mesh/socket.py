@@ -2,6 +2,12 @@
 
 Connecting again, pinging and noticing that a connection is dead is libzmq's thread's work. It needs no
 Python, so it goes on while user code holds the interpreter.
+
+No receive marks: libzmq 4.3.5 aborts the process when a connection breaks while its input is at the receive
+mark, if the socket pings (`!_io_error`, stream_engine_base.cpp:310) or dials again (`_input_stopped`, libzmq
+#3937 and #4767), and it ends healthy connections whose input is at the mark, because it does not read the
+answers to its pings either. So libzmq always reads on. What a peer may have on its way to us is bounded
+by credits and acknowledgements above this layer.
 """
 
 import errno
@@ -56,17 +62,19 @@ class _TcpListener:
     def _read(self, frames: list[bytes]) -> Received | None:
         identity, *content = frames
         self._tally.count_in(content)
-        peer = identity.decode(errors="backslashreplace")
-        # libzmq names peers that give no identity, and those that another one has replaced, with a NUL
-        # and a number.
-        if identity.startswith(b"\0") or peer.encode() != identity:
-            self._tally.count_bad(peer, "the peer has no readable identity")
-            return None
+        # libzmq names connections that give no identity, and those that lost theirs to a newer
+        # one, with a NUL and a number.
+        is_nameless = identity.startswith(b"\0")
+        peer = "" if is_nameless else identity.decode(errors="backslashreplace")
         try:
-            return Received(peer, self._codec.decode(content))
+            message = self._codec.decode(content)
         except RemoteWireError as error:
             self._tally.count_bad(peer, str(error))
             return None
+        if is_nameless:
+            self._tally.nameless += 1
+            return None
+        return Received(peer, message)
 
 
 class _TcpDialer:
@@ -142,7 +150,6 @@ async def listen_tcp(
         socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
         # A restarted peer, or one whose old connection is not yet noticed to be dead, takes its name back.
         socket.setsockopt(zmq.ROUTER_HANDOVER, 1)
-        socket.setsockopt(zmq.RCVHWM, options.receive_hwm)
         socket.setsockopt(zmq.BACKLOG, 1024)
         _bind(socket, host, candidates)
         listener = _TcpListener(socket, codec=codec, options=options, tally=tally)
@@ -189,9 +196,6 @@ async def dial_tcp(
     try:
         _configure(socket, options, codec, host)
         socket.setsockopt(zmq.ROUTING_ID, routing_id)
-        # No mark: libzmq aborts the process when a dialer's input is at its mark while its connection breaks,
-        # for example by a heartbeat that it could not read (libzmq #3937, #4767; open in 4.3.5).
-        socket.setsockopt(zmq.RCVHWM, 0)
         socket.setsockopt(zmq.RECONNECT_IVL, _ms(options.reconnect_s))
         socket.setsockopt(zmq.RECONNECT_IVL_MAX, _ms(options.reconnect_max_s))
         socket.setsockopt(zmq.CONNECT_TIMEOUT, _ms(options.connect_timeout_s))
@@ -210,13 +214,11 @@ async def dial_tcp(
 def _configure(socket: zmq.Socket[bytes], options: MeshOptions, codec: Codec, host: str) -> None:
     for option, value in (
         (zmq.SNDHWM, options.send_hwm),
-        (zmq.MAXMSGSIZE, codec.body_bytes_max),
-        (zmq.LINGER, _ms(options.linger_s)),
+        (zmq.RCVHWM, 0),
         (zmq.HEARTBEAT_IVL, _ms(options.heartbeat_interval_s)),
         (zmq.HEARTBEAT_TIMEOUT, _ms(options.heartbeat_timeout_s)),
-        # Carried by each ping: the other side gives up on us after so long. It also covers a connection
-        # whose outgoing direction is stuck, on which libzmq can not send a ping to be answered.
-        (zmq.HEARTBEAT_TTL, _ms(options.heartbeat_timeout_s)),
+        (zmq.MAXMSGSIZE, codec.body_bytes_max),
+        (zmq.LINGER, _ms(options.linger_s)),
         (zmq.HANDSHAKE_IVL, _ms(options.connect_timeout_s)),
         (zmq.IPV6, int(":" in host)),
     ):

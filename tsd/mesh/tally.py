@@ -19,6 +19,7 @@ class Tally:
     on_bad_frame: OnBadFrame | None
     dropped: int = 0
     refused: int = 0
+    nameless: int = 0
     _frames_in: int = 0
     _frames_out: int = 0
     _bytes_in: int = 0
@@ -61,6 +62,7 @@ class Tally:
             bytes_in=self._bytes_in,
             bytes_out=self._bytes_out,
             bad_frames=self._bad_frames,
+            nameless=self.nameless,
             unreachable=self._unreachable,
             full=self._full,
             refused=self.refused,

@@ -365,10 +365,10 @@ def cluster_for(request: Any, folder: Path, **options: Any) -> Iterator[Cluster]
         yield cluster
         cluster.close()
     except BaseException:
-        print(cluster.logs())  # noqa: T201 - pytest shows it with the failure
+        print(cluster.logs())
         raise
     finally:
         for daemon in cluster.daemons.values():
             daemon.end()
         if request.session.testsfailed > failed_before:
-            print(cluster.logs())  # noqa: T201 - the same
+            print(cluster.logs())

@@ -6,6 +6,7 @@ The master, the slicer and the operation threads are models; both machines are t
 
 import heapq
 import json
+import random
 from collections import deque
 from collections.abc import Callable, Iterable
 
@@ -77,6 +78,9 @@ class ModelMaster:
         self.knows = False
         self.was_final = False
         self.seen_reports = set()
+        self.taken = {}
+        # Slices of earlier executions that this one has begun to run again.
+        self.run_by_this = set()
         self.statuses = [status]
 
     def want(self, **changes):
@@ -110,6 +114,8 @@ class ModelMaster:
                 rig.check_beat(message)
                 if self.grants:
                     rig.to_controller(LeaseGranted(sent_at=message.sent_at))
+                if message.revision < self.wanted.revision:
+                    rig.to_controller(self.wanted)
             case RecordBatch():
                 self.store(message)
             case StatusReport():
@@ -121,13 +127,22 @@ class ModelMaster:
                 raise AssertionError(message)
 
     def store(self, batch):
-        if not self.saves:
-            return
+        """Take batches in order, as the intake of the master does."""
         rig = self.rig
+        taken = self.taken.get(rig.generation)
+        if taken is None and batch.first in (0, batch.seq):
+            taken = batch.seq - 1
+        if not self.saves or taken is None or batch.seq > taken + 1:
+            return
+        if batch.seq <= taken:
+            rig.to_controller(RecordsSaved(seq=taken))
+            return
+        self.taken[rig.generation] = batch.seq
         rig.check_batch(batch)
         self.batches.append(batch)
         for row in batch.rows:
             self.records[record_key(row)] = row
+        self.run_by_this |= {record_key(row) for row in batch.rows if row[0] > 0}
         rig.to_controller(RecordsSaved(seq=batch.seq))
 
     def report(self, report):
@@ -138,6 +153,8 @@ class ModelMaster:
             rig.check_report(report)
             event = LifecycleEvent(report.event)
             try:
+                if event is LifecycleEvent.SLICING_STARTED:
+                    self.mode = ""
                 if event is not LifecycleEvent.STOPPED:
                     self.status = next_status(self.status, event)
                     self.statuses.append(self.status)
@@ -151,8 +168,11 @@ class ModelMaster:
         keys = [
             key
             for key, row in sorted(self.records.items())
-            if (row[3] in own if key[0] == 0 else row[3] in modes)
-            and (ask.after is None or key > tuple(ask.after))
+            if (ask.after is None or key > tuple(ask.after))
+            and (
+                (key[0] > 0 and row[3] in modes)
+                or ((key[0] == 0 or (modes and key in self.run_by_this)) and row[3] in own)
+            )
         ]
         page = keys[: ask.limit]
         positions, counts = (), (0, 0, 0, 0)
@@ -187,6 +207,7 @@ class ModelSlicer:
     """Makes what it was given; `requests` has a list of results for each slicer."""
 
     def __init__(self, requests, *, recoverable=True, persistent=False, max_queue_length=10_000, hooks=False):
+        self.all = [list(results) for results in requests]
         self.left = [deque(results) for results in requests]
         self.recoverable = recoverable
         self.persistent = persistent
@@ -198,6 +219,15 @@ class ModelSlicer:
         self.rooms = []
         self.answers = True
         self.told = []
+
+    def start(self, recovery):
+        """Go on where `recovery` says, if it says so."""
+        self.started_with = recovery
+        for position in recovery:
+            results = self.all[position.slicer_id]
+            last = None if position.last_slice is None else json.loads(position.last_slice)
+            skip = results.index(last) + 1 if last in results else 0
+            self.left[position.slicer_id] = deque(results[skip:])
 
     def make(self, room):
         """Return a `SlicesMade` for up to `room` slices."""
@@ -324,6 +354,7 @@ class RigWorker:
             return
         self.running = None
         self.ran.append(item)
+        self.rig.ran_requests.add(item[3])
         n = item[0]
         busy_us = int(duration_s * 1e6)
         verdict = self.outcome(item) if self.outcome else None
@@ -399,7 +430,6 @@ class Rig:
         self.hook_calls: list[ev.TellHooks] = []
         self.log_levels: list[str | None] = []
         self.sent: list[tuple[float, str, object]] = []
-        self.recorded: set[tuple[int, int, int]] = set(self.master.records)
         self.batch_rows: dict[int, list] = {}
         self.last_beat: ControllerBeat | None = None
         self.machine = ExecutionMachine(
@@ -409,6 +439,12 @@ class Rig:
             wall_offset_s=WALL,
             limits=limits,
         )
+        self.loss = self.doubling = self.disorder = 0.0
+        self.rng = random.Random(0)
+        self.lease_until = float("-inf")
+        self.hello_sent_at: float | None = None
+        self.ran_requests: set[str] = set()
+        self.counted_before: dict[int, int] = {}
         self._wake: float | None = None
         if start:
             self.feed(ev.Tick())
@@ -444,16 +480,50 @@ class Rig:
             call()
         return self
 
+    def carry(self, call):
+        """Carry a message: it is delivered after `delay_s`, unless the network is rough just now."""
+        if self.rng.random() < self.loss:
+            return
+        for _ in range(2 if self.rng.random() < self.doubling else 1):
+            late_s = self.rng.random() * 0.5 if self.rng.random() < self.disorder else 0.0
+            self.after(self.delay_s + late_s, call)
+
+    def restart(self):
+        """The controller dies and a new generation takes over; its workers are new too."""
+        for worker in self.workers.values():
+            worker.is_dead = True
+        self.generation += 1
+        self.exit = None
+        self._wake = None
+        self.hello_sent_at = None
+        self.lease_until = float("-inf")
+        self.batch_rows.clear()
+        self.master.resume = True
+        self.master.seen_reports.clear()
+        self.master.wanted = attrs.evolve(self.master.wanted, exits=())
+        self.slicer.handed_out.clear()
+        for results, left in zip(self.slicer.all, self.slicer.left, strict=True):
+            left.clear()
+            left.extend(results)
+        self.machine = ExecutionMachine(
+            ex_id=EX,
+            generation=self.generation,
+            address="tcp://c:1",
+            wall_offset_s=WALL,
+            limits=self.limits,
+        )
+        self.feed(ev.Tick())
+
     # --- the controller's shell
 
-    def feed(self, event):
-        if self.exit is not None:
+    def feed(self, event, machine=None):
+        if self.exit is not None or machine not in (None, self.machine):
             return
         effects = self.machine.handle(event, now=self.now)
         for peer, message in effects.sends:
             self.sent.append((self.now, peer, message))
             if peer == "":
-                self.after(self.delay_s, lambda message=message: self.master.receive(message))
+                self.to_master(message)
             else:
                 self.to_worker(peer, message)
         for action in effects.actions:
@@ -472,21 +542,31 @@ class Rig:
             self.feed(ev.Tick())
             self.arm()
 
+    def answer(self, make_event):
+        """What the slicer's thread says next, to the machine that asked."""
+        machine = self.machine
+
+        def call():
+            if machine is self.machine:
+                self.feed(make_event(), machine)
+
+        self.after(0, call)
+
     def act(self, action):
         match action:
             case ev.BuildSlicer():
                 info = ev.SlicerInfo(self.slicer.recoverable, len(self.slicer.left))
-                self.after(0, lambda: self.feed(info))
+                self.answer(lambda: info)
             case ev.StartSlicer():
-                self.slicer.started_with = action.recovery
+                self.slicer.start(action.recovery)
                 ready = ev.SlicerReady(len(self.slicer.left), self.slicer.max_queue_length, self.slicer.hooks)
-                self.after(0, lambda: self.feed(ready))
+                self.answer(lambda: ready)
             case ev.MakeSlices():
                 self.slicer.rooms.append(action.room)
                 if self.slicer.error:
-                    self.after(0, lambda: self.feed(ev.SlicerFailed(self.slicer.error)))
+                    self.answer(lambda: ev.SlicerFailed(self.slicer.error))
                 elif self.slicer.answers:
-                    self.after(0, lambda: self.feed(self.slicer.make(action.room)))
+                    self.answer(lambda: self.slicer.make(action.room))
             case ev.TellHooks():
                 self.hook_calls.append(action)
             case ev.SetLogLevel():
@@ -496,17 +576,43 @@ class Rig:
             case _:
                 raise AssertionError(action)
 
+    def to_master(self, message):
+        if isinstance(message, ControllerHello) and self.hello_sent_at is None:
+            self.hello_sent_at = self.now
+        machine = self.machine
+
+        def call():
+            if machine is self.machine:
+                self.master.receive(message)
+
+        self.carry(call)
+
     def to_controller(self, message):
-        self.after(self.delay_s, lambda: self.feed(ev.FromMaster(message)))
+        machine = self.machine
+
+        def call():
+            if isinstance(message, RecoveryPage) and machine is self.machine and any(message.counts):
+                # Completed and failed ones of earlier generations; said once, with the first page.
+                self.counted_before.setdefault(self.generation, message.counts[2] + message.counts[3])
+            if isinstance(message, LeaseGranted):
+                self.lease_until = max(self.lease_until, message.sent_at + self.master.lease_s)
+            elif isinstance(message, ControllerWelcome) and self.hello_sent_at is not None:
+                self.lease_until = max(self.lease_until, self.hello_sent_at + self.master.lease_s)
+                self.hello_sent_at = None
+            self.feed(ev.FromMaster(message), machine)
+
+        self.carry(call)
 
     def to_worker(self, peer, message):
         worker = self.workers.get(peer)
         if worker is None or worker.is_dead or worker.is_cut_off:
-            self.after(0, lambda: self.feed(ev.NotSent(peer, message, unreachable=True)))
+            machine = self.machine
+            self.after(0, lambda: self.feed(ev.NotSent(peer, message, unreachable=True), machine))
             return
         if isinstance(message, Slices):
+            assert self.now < self.lease_until, "handed out without a lease"
             self.dispatched += [(peer, item) for item in message.items]
-        self.after(self.delay_s, lambda: self.deliver(worker, message))
+        self.carry(lambda: self.deliver(worker, message))
 
     def deliver(self, worker, message):
         if not (worker.is_dead or worker.is_cut_off):
@@ -514,8 +620,8 @@ class Rig:
 
     def link_in(self, worker, message):
         if not worker.is_cut_off:
-            peer = worker.peer
-            self.after(self.delay_s, lambda: self.feed(ev.FromWorker(peer, message)))
+            peer, machine = worker.peer, self.machine
+            self.carry(lambda: self.feed(ev.FromWorker(peer, message), machine))
 
     def worker(self, number=1, *, duration_s=0.01, outcome=None, build_s=0.0, start=1) -> RigWorker:
         """Start a worker process."""
@@ -533,10 +639,11 @@ class Rig:
             assert batch.rows == self.batch_rows[batch.seq], "a repeated batch changed"
             return
         self.batch_rows[batch.seq] = batch.rows
-        self.recorded |= {record_key(row) for row in batch.rows}
+        here = {record_key(row) for row in batch.rows}
         for source, slicer_id, order, *_rest in batch.rows:
+            before = (0, slicer_id, order - 1)
             if source == 0 and order > 1:
-                assert (0, slicer_id, order - 1) in self.recorded, "a gap in the records of a slicer"
+                assert before in here or before in self.master.records, "a gap in the records of a slicer"
 
     def check_beat(self, beat):
         self.last_beat = beat

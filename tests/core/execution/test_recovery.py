@@ -97,7 +97,7 @@ def test_errors_of_an_earlier_generation_still_fail_the_execution_at_its_end():
 
 
 def test_an_own_slice_that_fails_when_it_is_run_again_is_an_error_like_any_other():
-    rig = resumed(stored(row(0, 0, 1, S, i=1)), numbers(5))
+    rig = resumed(stored(row(0, 0, 1, S, i=1)), numbers(5, 100))
     rig.worker(1, outcome=lambda item: (3, 1, "bad", None) if item[0] == 1 else None)
     rig.run_until(lambda: rig.exit)
 
@@ -195,8 +195,27 @@ def test_a_recovery_of_nothing_completes():
     assert rig.master.status == "completed"
 
 
+def test_a_new_generation_of_a_recovered_execution_goes_on_where_the_earlier_one_stood():
+    """B4: recovery is done, and nothing of its own is recorded yet."""
+    rig = Rig(
+        [{"new": 1}],
+        generation=2,
+        master={
+            "resume": True,
+            "records": stored(row(1, 0, 4, C, i=4)),
+            "sources": (EX, "old"),
+            "status": Status.RUNNING,
+        },
+    )
+    rig.worker(1)
+    rig.run_until(lambda: rig.exit)
+
+    assert rig.slicer.started_with == [SlicerPosition(slicer_id=0, slicer_order=0, last_slice='{"i": 4}')]
+    assert rig.states() == {"completed": 2}
+
+
 def test_questions_are_repeated_until_they_are_answered():
-    rig = resumed(stored(row(0, 0, 1, S, i=1)), numbers(2))
+    rig = resumed(stored(row(0, 0, 1, S, i=1)), numbers(2, 100))
     lost = []
     receive = rig.master.receive
 

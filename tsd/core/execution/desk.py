@@ -114,7 +114,8 @@ class WorkerDesk:
         """The execution is known: answer the workers that came before that."""
         early, self._early = self._early, {}
         for peer, hello in early.items():
-            self._hello(peer, hello, now, at_ms)
+            if peer not in self.table.ended:
+                self._hello(peer, hello, now, at_ms)
 
     def _stranger(self, peer: str, message: FromWorker, now: float, at_ms: int) -> None:
         if self.table.is_fenced(peer):

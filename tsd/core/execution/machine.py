@@ -232,7 +232,8 @@ class ExecutionMachine:
             case ControllerWelcome():
                 self._welcome(message, now, at_ms)
             case Wanted():
-                if message.revision > self._wanted.revision:
+                # Before the welcome it is an old one; the welcome carries the present one.
+                if self._link.welcomed and message.revision > self._wanted.revision:
                     self._take_wanted(message, now, at_ms)
             case RecoveryPage():
                 self._recovery_page(message, now, at_ms)
@@ -381,14 +382,19 @@ class ExecutionMachine:
             self._dispatcher.append(entry)
         self._recorder.within(self._limits.commit_interval_s, now)
 
+    def _is_replay_durable(self) -> bool:
+        """What ran for earlier executions has ended, and the store knows it.
+
+        Once slicing has started no later generation looks at those executions again.
+        """
+        return not self._ledger.unfinished and self._recorder.all_saved()
+
     def _finish_replay(self) -> None:
-        """All pages were read, and what ran for earlier executions has ended."""
+        """All pages were read, and what had to end before the slicers go on has ended."""
         assert self._plan is not None
         self._is_replayed = True
         if self._plan.ends_the_execution:
             self._conclude()
-        elif not self._plan.mode and not self._plan.has_records:
-            self._start_slicer([])
         else:
             self._start_slicer(self._plan.positions(self._slicing.slicer_count))
 
@@ -434,7 +440,9 @@ class ExecutionMachine:
                 error = (entry.result[3] if entry.result else None) or "unknown error"
                 self._fail(f"Slice failed while recovering, caused by {error[:ERROR_TEXT_MAX]}", now)
                 return
-        if self._standing.fail(self._ledger.failed, self._ledger.processed, now):
+        is_news = self._standing.fail(self._ledger.failed, self._ledger.processed, now)
+        if is_news and (self._slicing.is_started or self._mode):
+            # Before that the status may not say running yet; the answer to `slicing_started` will.
             self._reports.add(LifecycleEvent.SLICE_FAILED)
 
     # --- the ending
@@ -582,7 +590,7 @@ class ExecutionMachine:
                 question = plan.ask()
                 if self._link.welcomed:
                     self._out.send(LISTENER, question)
-            elif plan.is_read and not (plan.mode and self._ledger.unfinished):
+            elif plan.is_read and (not plan.mode or self._is_replay_durable()):
                 self._finish_replay()
         elif self._is_all_done():
             self._conclude()

@@ -68,7 +68,9 @@ class RecoveryPlan:
         return page.slices
 
     def positions(self, slicer_count: int) -> list[SlicerPosition]:
-        """Where each slicer goes on, one entry a slicer."""
+        """Where each slicer goes on, one entry a slicer; nothing when none has begun (a fresh start)."""
+        if not self._positions:
+            return []
         return [
             self._positions.get(slicer_id)
             or SlicerPosition(slicer_id=slicer_id, slicer_order=0, last_slice=None)

@@ -43,6 +43,7 @@ async def test_a_job_runs_to_its_end_and_all_processes_leave(tmp_path):
         assert master.stats.processed == 50
 
 
+@pytest.mark.slow
 async def test_orders_of_slices_begin_with_one(tmp_path):
     """E12."""
     async with running_master(tmp_path, [READ, witness(tmp_path)]) as master:
@@ -87,6 +88,7 @@ async def test_a_slice_that_kills_its_worker_ends_in_error(tmp_path, how):
         assert words in poisoned[0].error
 
 
+@pytest.mark.slow
 async def test_a_slice_that_kills_only_once_completes(tmp_path):
     killer = {"_op": "killer", "at": [7], "file": str(tmp_path / "deaths"), "times": 1}
     async with running_master(tmp_path, [READ, killer]) as master:
@@ -119,6 +121,7 @@ async def test_a_worker_whose_interpreter_is_held_is_not_lost(tmp_path):
         assert master.stats.workers_disconnected == 0
 
 
+@pytest.mark.slow
 async def test_sigterm_lets_a_worker_end_its_slice_and_give_back_the_rest(tmp_path):
     """B5: the running slice is completed by the one that began it; no slice is run twice."""
     sleeper = {"_op": "sleeper", "at": [5], "seconds": 1.0}
@@ -132,6 +135,7 @@ async def test_sigterm_lets_a_worker_end_its_slice_and_give_back_the_rest(tmp_pa
         assert sorted(seen(tmp_path)) == list(range(50))
 
 
+@pytest.mark.slow
 async def test_a_second_sigterm_does_not_wait_for_the_slice(tmp_path):
     sleeper = {"_op": "sleeper", "at": [5], "seconds": 60.0}
     async with running_master(tmp_path, [READ, witness(tmp_path), sleeper]) as master:
@@ -144,6 +148,7 @@ async def test_a_second_sigterm_does_not_wait_for_the_slice(tmp_path):
                 await trio.sleep(0.1)
 
 
+@pytest.mark.slow
 async def test_stop_drains_the_running_slice(tmp_path):
     """E27: what runs ends within its time, what is not begun stays unfinished, and everybody leaves."""
     sleeper = {"_op": "sleeper", "at": [5], "seconds": 1.0}
@@ -158,6 +163,7 @@ async def test_stop_drains_the_running_slice(tmp_path):
         assert not master.states()[SliceState.START]
 
 
+@pytest.mark.slow
 async def test_stop_now_does_not_wait_for_user_code(tmp_path):
     sleeper = {"_op": "sleeper", "at": [5], "seconds": 60.0}
     async with running_master(tmp_path, [READ, witness(tmp_path), sleeper]) as master:
@@ -168,6 +174,7 @@ async def test_stop_now_does_not_wait_for_user_code(tmp_path):
         assert master.records[(0, 6)].state is not SliceState.COMPLETED
 
 
+@pytest.mark.slow
 async def test_a_killed_controller_is_replaced_and_loses_nothing(tmp_path):
     """A new generation runs what was unfinished and goes on where the slicer was."""
     sleeper = {"_op": "sleeper", "seconds": 0.01}
@@ -196,6 +203,7 @@ async def test_a_slicer_that_returns_nonsense_fails_the_execution(tmp_path):
         assert "which is no object, list or null" in master.reason
 
 
+@pytest.mark.slow
 async def test_a_slicer_that_never_returns_stops_neither_the_beats_nor_a_stop(tmp_path):
     async with running_master(tmp_path, [{**READ, "stuck_at": 10}, witness(tmp_path)]) as master:
         await master.wait(lambda m: m.states()[SliceState.COMPLETED] == 10, "what was made is done")
@@ -220,6 +228,7 @@ async def test_an_unknown_reader_fails_the_execution(tmp_path):
         assert "no-such-reader" in master.reason
 
 
+@pytest.mark.slow
 async def test_a_fatal_error_ends_the_worker_and_another_takes_its_place(tmp_path):
     raiser = {"_op": "raiser", "at": [5], "how": "fatal"}
     async with running_master(tmp_path, [READ, raiser]) as master:
@@ -230,6 +239,7 @@ async def test_a_fatal_error_ends_the_worker_and_another_takes_its_place(tmp_pat
         assert master.states()[SliceState.COMPLETED] == 49
 
 
+@pytest.mark.slow
 async def test_async_operations_run_on_the_loop(tmp_path):
     async with running_master(tmp_path, [READ, {"_op": "async-pass"}, witness(tmp_path)]) as master:
         assert await master.wait_end() is Status.COMPLETED

@@ -22,13 +22,13 @@ from tsd.core.execution.events import (
     Terminate,
     Tick,
 )
-from tsd.mesh.limits import limits_of
 from tsd.core.execution.machine import ExecutionMachine
 from tsd.core.messages import KINDS, Message, ProcessSpec
 from tsd.errors import ConfigError
 from tsd.mesh.codec import Codec
 from tsd.mesh.drive import Driver, perform_effects
 from tsd.mesh.endpoint import Dialer, Listener, Sent
+from tsd.mesh.limits import limits_of
 from tsd.mesh.socket import dial_tcp, listen_tcp
 from tsd.observe import log
 from tsd.observe.blackbox import BlackBox

@@ -27,13 +27,13 @@ from tsd.core.execution.events import (
     TookBack,
     WorkerAction,
 )
-from tsd.mesh.limits import limits_of
 from tsd.core.execution.worker import WorkerMachine
 from tsd.core.messages import KINDS, FullResult, Message, ProcessSpec
 from tsd.core.records import SliceState
 from tsd.mesh.codec import Codec
 from tsd.mesh.drive import Driver, perform_effects
 from tsd.mesh.endpoint import Dialer, Sent
+from tsd.mesh.limits import limits_of
 from tsd.mesh.socket import dial_tcp
 from tsd.observe import log
 from tsd.observe.blackbox import CRASHED, BlackBox

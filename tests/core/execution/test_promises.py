@@ -19,7 +19,13 @@ from tests.support.execution_rig import EX, LIMITS, Rig
 from tsd.core.execution import events as ev
 from tsd.core.execution.ledger import PENDING, START
 from tsd.core.messages import Again
-from tsd.core.records import ENDS_AFTER_REPLAY, REPLAYED_STATES, RecoveryMode, SliceState
+from tsd.core.records import (
+    ENDS_AFTER_REPLAY,
+    REPLAYED_STATES,
+    TERMINAL_STATUSES,
+    RecoveryMode,
+    SliceState,
+)
 
 PROMISE_LIMITS = attrs.evolve(
     LIMITS, credit_max=16, max_buffered_records=40, worker_disconnect_timeout_s=6.0, slicer_timeout_s=500.0
@@ -153,7 +159,7 @@ class Promises(RuleBasedStateMachine):
 
     @rule()
     def the_controller_is_replaced(self):
-        if self.rig.exit is None:
+        if self.rig.exit is None and self.rig.master.status not in TERMINAL_STATUSES:
             self.rig.restart()
 
     # --- what must hold

@@ -90,6 +90,17 @@ class SliceLedger:
         if pin is not None:
             self.pins[self.made] = pin
 
+    def readmit(self, entry: Slice, state: SliceState, pin: str | None) -> None:
+        """Take in a recorded slice that is to be run again; `state` is the recorded one."""
+        if entry.source == 0 and state is SliceState.ERROR:
+            # It was counted as failed and is given another chance.
+            self.processed -= 1
+            self.failed -= 1
+        if state is SliceState.START:
+            # It waits now. A recorded error stays one until it is handed out.
+            self.recorder.mark(entry)
+        self.add(entry, pin)
+
     def take(self, worker: "Worker", message: Results, at_ms: int) -> tuple[list[Slice], list[Slice]]:
         """Count the results of a worker; the first result of a slice wins, whoever had it.
 

@@ -17,7 +17,6 @@ The parts: `SliceLedger` (states, counters), `Dispatcher` (queues, credits), `Wo
 the whole: how far the execution is, pause, and the ending.
 """
 
-from datetime import UTC, datetime
 from typing import assert_never
 
 from tsd.core.execution.desk import WorkerDesk
@@ -42,15 +41,17 @@ from tsd.core.execution.events import (
     Terminate,
     Tick,
 )
-from tsd.core.execution.ledger import Slice, SliceLedger
+from tsd.core.execution.ledger import SliceLedger
 from tsd.core.execution.lifecycle import LifecycleEvent
 from tsd.core.execution.link import MasterLink
 from tsd.core.execution.outbox import LISTENER, Outbox
 from tsd.core.execution.recording import Recorder
-from tsd.core.execution.recovery import RecoveryPlan
-from tsd.core.execution.reports import Patience, Standing, StatusReports
+from tsd.core.execution.recovery import RecoveryPlan, replayed_slice
+from tsd.core.execution.reports import Standing, StatusReports
 from tsd.core.execution.slicing import Slicing
+from tsd.core.execution.statistics import execution_stats
 from tsd.core.execution.terms import JobTerms, Limits, pinned_worker, read_terms
+from tsd.core.execution.watch import WorkerWatch
 from tsd.core.execution.workers import WorkerTable
 from tsd.core.messages import (
     PROTOCOL,
@@ -141,8 +142,11 @@ class ExecutionMachine:
         self._round_at = -_NEVER
         self._woken_at = -_NEVER
         self._started_ms = 0
-        self._no_worker_ever = Patience(limit_s=limits.slicer_timeout_s)
-        self._no_worker_left = Patience(limit_s=limits.worker_disconnect_timeout_s)
+        self._watch = WorkerWatch.make(
+            ex_id=ex_id,
+            slicer_timeout_s=limits.slicer_timeout_s,
+            disconnect_timeout_s=limits.worker_disconnect_timeout_s,
+        )
 
     # --- the shape
 
@@ -195,27 +199,14 @@ class ExecutionMachine:
 
     def stats(self, now: float) -> ExecutionStats:
         """The counters of the execution as they are now."""
-        slicing, table, ledger = self._slicing, self._table, self._ledger
         is_over = self._ending is not None and self._ending.is_reported
-        running_s = (now + self._wall_offset_s) - self._started_ms / 1000
-        return ExecutionStats(
-            workers_available=len(table.members) - self._dispatcher.active,
-            workers_active=self._dispatcher.active,
-            workers_joined=table.joined,
-            workers_reconnected=table.reconnected,
-            workers_disconnected=table.disconnected,
-            job_duration=max(1, int(running_s)) if is_over else 0,
-            failed=ledger.failed,
-            subslices=slicing.recursions,
-            queued=ledger.waiting,
-            slice_range_expansion=slicing.range_expansions,
-            processed=ledger.processed,
-            slicers=slicing.slicer_count,
-            subslice_by_key=slicing.list_results,
-            started=_iso(self._started_ms) if self._started_ms else "",
-            queuing_complete=None if slicing.finished_ms is None else _iso(slicing.finished_ms),
-            stalled_workers=table.stalled,
-            refused_results=ledger.refused_results,
+        return execution_stats(
+            self._ledger,
+            self._slicing,
+            self._table,
+            active=self._dispatcher.active,
+            started_ms=self._started_ms,
+            duration_s=now + self._wall_offset_s - self._started_ms / 1000 if is_over else None,
         )
 
     # --- the master
@@ -368,17 +359,9 @@ class ExecutionMachine:
         if self._plan.has_records and not self._is_recoverable:
             self._fail_unrecoverable()
             return
-        for source, slicer_id, order, state, created_ms, request, _retries, slice_id in slices:
-            ex_id = None if source == 0 else self._sources[source]
-            item = (self._ledger.made + 1, slicer_id, order, request, ex_id, slice_id)
-            entry = Slice(item, source, created_ms, at_ms, True)
-            if source == 0 and state == SliceState.ERROR:
-                # It was counted as failed and is given another chance.
-                self._ledger.processed -= 1
-                self._ledger.failed -= 1
-            if state == SliceState.START:
-                self._recorder.mark(entry)
-            self._ledger.add(entry, pinned_worker(request))
+        for found in slices:
+            entry = replayed_slice(found, self._ledger.made + 1, self._sources, at_ms)
+            self._ledger.readmit(entry, SliceState(found[3]), pinned_worker(entry.item[3]))
             self._dispatcher.append(entry)
         self._recorder.within(self._limits.commit_interval_s, now)
 
@@ -642,19 +625,16 @@ class ExecutionMachine:
 
     def _watch_workers(self, now: float) -> None:
         """Fail when no worker comes, or none is left; pauses and times without a master do not count."""
-        counts = (
-            (self._plan is not None or self._starts_slicer)
-            and self._ending is None
-            and not self._wanted.paused
+        has_begun = self._plan is not None or self._starts_slicer
+        wants_workers = self._wanted.workers > 0 and not self._wanted.paused
+        reason = self._watch.look(
+            counts=has_begun and wants_workers and self._link.welcomed and self._ending is None,
+            connected=len(self._table.members),
+            joined=self._table.joined,
+            now=now,
         )
-        counts = counts and self._wanted.workers > 0 and self._link.welcomed
-        is_alone = not self._table.members
-        if not is_alone:
-            self._no_worker_left.reset()
-        if self._no_worker_ever.is_over(counts=counts and not self._table.joined, now=now):
-            self._fail("No workers have connected to slicer in the allotted time", now)
-        elif self._table.joined and self._no_worker_left.is_over(counts=counts and is_alone, now=now):
-            self._fail(f"All workers of execution {self._ex_id} have disconnected", now)
+        if reason:
+            self._fail(reason, now)
 
     def _beat(self, now: float) -> None:
         self._link.note_beat(now)
@@ -671,8 +651,3 @@ class ExecutionMachine:
                 stats=self.stats(now),
             ),
         )
-
-
-def _iso(at_ms: int) -> str:
-    moment = datetime.fromtimestamp(at_ms / 1000, tz=UTC)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -7,6 +7,7 @@ goes on after its last recorded slice (docs/adr/0004).
 
 import attrs
 
+from tsd.core.execution.ledger import Slice
 from tsd.core.messages import RecoveryAsk, RecoveryPage
 from tsd.core.records import ENDS_AFTER_REPLAY, RecoveryMode, SlicerPosition, UnfinishedSlice
 
@@ -76,3 +77,10 @@ class RecoveryPlan:
             or SlicerPosition(slicer_id=slicer_id, slicer_order=0, last_slice=None)
             for slicer_id in range(slicer_count)
         ]
+
+
+def replayed_slice(found: UnfinishedSlice, n: int, sources: tuple[str, ...], at_ms: int) -> Slice:
+    """A stored slice that waits again, under its own key and id, as number `n`."""
+    source, slicer_id, order, _state, created_ms, request, _retry_count, slice_id = found
+    ex_id = None if source == 0 else sources[source]
+    return Slice((n, slicer_id, order, request, ex_id, slice_id), source, created_ms, at_ms, recorded=True)

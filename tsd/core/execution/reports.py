@@ -100,24 +100,3 @@ class Standing:
     def _open(self, failed: int, processed: int, now: float) -> None:
         self._failed, self._processed = failed, processed
         self.check_at = now + self.window_s
-
-
-@attrs.define(kw_only=True)
-class Patience:
-    """A limit on how long something may last; time in which it does not count is left out."""
-
-    limit_s: float
-    _spent_s: float = 0.0
-    _since: float | None = None
-
-    def is_over(self, *, counts: bool, now: float) -> bool:
-        """Say whether time counts from now on; returns whether the limit was reached by now."""
-        if self._since is not None:
-            self._spent_s += now - self._since
-        self._since = now if counts else None
-        return counts and self._spent_s >= self.limit_s
-
-    def reset(self) -> None:
-        """Begin anew."""
-        self._spent_s = 0.0
-        self._since = None

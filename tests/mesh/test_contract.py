@@ -389,19 +389,6 @@ async def test_a_cancelled_body_still_sends_its_last_message(mesh):
         assert await receive_count(listener, 1) == [Received("w1", Note(n=1))]
 
 
-async def test_a_cancelled_body_still_sends_what_waits_in_the_outbox(mesh):
-    async with mesh.listen(mesh.address) as listener:
-        with trio.CancelScope() as scope:
-            async with mesh.dial(mesh.address, "w1", options=NARROW) as dialer:
-                for n in range(6):  # not connected yet, and libzmq takes only two
-                    assert dialer.send(Note(n=n)) is Sent.SENT
-                scope.cancel()
-                await trio.sleep_forever()
-
-        received = await receive_count(listener, 6)
-        assert [item.message.n for item in received] == list(range(6))
-
-
 async def test_statistics_count_messages_and_bytes(mesh):
     async with linked(mesh) as (listener, dialer):
         dialer.send(Note(n=1))

@@ -10,7 +10,7 @@ import pytest
 import trio
 import zmq
 
-from tests.support.mesh import CODEC, Note, TcpMesh, free_port, linked, reach, receive_count
+from tests.support.mesh import CODEC, NARROW, Note, TcpMesh, free_port, linked, reach, receive_count
 from tests.support.waiting import wait_for
 from tsd.errors import ConfigError
 from tsd.mesh.endpoint import MeshOptions, Received, Sent
@@ -139,6 +139,29 @@ async def test_closing_without_a_peer_takes_no_longer_than_linger_allows():
         ) as dialer:
             for n in range(10):
                 assert dialer.send(Note(n=n)) is Sent.SENT
+
+
+async def test_a_cancelled_dialer_still_sends_what_waits_in_its_outbox():
+    mesh = TcpMesh()
+    has_sent = trio.Event()
+
+    async def send_and_be_cancelled():
+        with trio.CancelScope() as scope:
+            async with mesh.dial(mesh.address, "w1", options=NARROW) as dialer:
+                for n in range(6):  # nobody listens yet, and libzmq takes only two
+                    assert dialer.send(Note(n=n)) is Sent.SENT
+                scope.cancel()
+                has_sent.set()
+                await trio.sleep_forever()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(send_and_be_cancelled)
+        await has_sent.wait()
+        await trio.testing.wait_all_tasks_blocked()
+        async with mesh.listen(mesh.address) as listener:
+            received = await receive_count(listener, 6)
+
+    assert [item.message.n for item in received] == list(range(6))
 
 
 async def test_a_port_can_be_bound_again_at_once():

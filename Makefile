@@ -48,6 +48,10 @@ test-all: $(FLIGHTS) ## all tests: also real daemons, real signals, long searche
 sim: setup ## replay a seed of the simulated cluster (make sim SEED=17), or run COUNT of them
 	$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--count $(or $(COUNT),5000))
 
+bench: setup ## slices a second and milliseconds to start; LIMIT=script of a bare loop to compare with
+	$(BIN)/python -m bench.slices $(if $(LIMIT),--limit $(LIMIT))
+	$(BIN)/python -m bench.start
+
 check: setup ## what must pass: format, lint, types, import arrows
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -82,4 +86,4 @@ clean: ## remove .venv and everything that was made
 	rm -rf examples/data
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help setup demo run test test-all sim check fmt lint types arch docs lock clean
+.PHONY: help setup demo run test test-all sim bench check fmt lint types arch docs lock clean

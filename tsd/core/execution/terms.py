@@ -35,7 +35,7 @@ class Limits:
     max_buffered_records: int = 50_000
     batch_rows: int = 5_000
     credit_s: float = 0.05
-    credit_max: int = 256
+    credit_max: int = 1024
     replay_page: int = 2_000
 
 

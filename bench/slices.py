@@ -1,13 +1,13 @@
 """Durable slices a second of a real cluster, beside the bare loop when there is one.
 
-The cluster is `tsd up`. Its job is data_generator into noop with one record a slice, so what is measured is what
-tsd itself costs: making, handing out, running and recording slices. Runs alternate, so that what else the
-machine does hits all kinds alike:
+The cluster is `tsd up`. Its job is data_generator into noop with one record a slice, so what is measured is
+what tsd itself costs: making, handing out, running and recording slices. Runs alternate, so that what else
+the machine does hits all kinds alike:
 
 * `plain`: analytics off, as the bare loop has none;
 * `analytics`: analytics on, the default of a job;
-* `limit`: a script that does the same with nothing around it (`--limit`), if there is one. It takes `--workers`
-  and `--slices` and prints a JSON line with `slices_per_second`.
+* `limit`: a script that does the same with nothing around it (`--limit`), if there is one. It takes
+  `--workers` and `--slices` and prints a JSON line with `slices_per_second`.
 
 The time of a run begins when the first slice has ended (the bare loop's, when its first worker is ready) and
 ends when the execution is stored as completed, after every slice is durable. `whole` counts from the

@@ -1,6 +1,7 @@
 """The fork server and the node's end of it, with real processes."""
 
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import trio
 from tests.support.waiting import is_alive, wait_for
 from tsd.core.messages import ProcessSpec
 from tsd.core.records import ProcessRole
-from tsd.node.fork_messages import Exited, NotStarted, Setup, Started
+from tsd.node.fork_messages import Exited, NotStarted, Setup, Signal, Started, encode
 from tsd.node.processes import SERVER_LOST, NodeProcesses
 from tsd.settings import Settings
 
@@ -176,6 +177,53 @@ async def test_when_the_server_dies_its_children_are_reported_and_another_starts
         await wait_for(lambda: not is_alive(started.pid), "the child died with its server")
         await wait_for(lambda: not is_alive(grandchild), "the grandchild died")
         assert (await run_to_end(processes, child("exit 3"))).exit_code == 3
+
+
+async def test_what_the_server_said_before_its_death_counts(tmp_path):
+    """Linux tells of a reset before it hands out what waits, when the dead end had not read everything."""
+    async with running_processes() as processes:
+        processes.spawn(child("sleep"))
+        started = await processes.events.receive()
+        # From here the loop does not run, so that nothing is read until the server is dead.
+        server_pid, ours = processes.server_pid, processes._server.ours
+        os.kill(started.pid, signal.SIGTERM)
+        assert select.select([ours], [], [], 10)[0], "the server told of the end"
+        os.kill(server_pid, signal.SIGSTOP)
+        ours.send(encode(Signal(proc_id="ex/1/w9.1", number=signal.SIGTERM)))
+        os.kill(server_pid, signal.SIGKILL)
+        os.waitid(os.P_PID, server_pid, os.WEXITED | os.WNOWAIT)
+
+        exited = await processes.events.receive()
+
+        assert (exited.signal, exited.detail) == (signal.SIGTERM, "")
+
+
+NO_FORK = """
+import os, socket
+from tests.process.test_forkserver import child, setup
+from tsd.node.forkserver import ForkServer
+from tsd.node.fork_messages import NotStarted, decode
+
+def refuse():
+    raise BlockingIOError(11, "no more processes")
+
+os.fork = refuse
+ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+server = ForkServer(theirs, setup())
+before = len(os.listdir("/proc/self/fd"))
+for _ in range(5):
+    server._spawn(child("sleep"))
+    assert isinstance(decode(ours.recv(65536)), NotStarted)
+print(len(os.listdir("/proc/self/fd")) - before)
+"""
+
+
+def test_a_refused_fork_leaves_no_descriptor_behind():
+    done = subprocess.run(
+        [sys.executable, "-c", NO_FORK], capture_output=True, text=True, timeout=60, check=False
+    )
+
+    assert done.stdout == "0\n", done.stderr
 
 
 async def test_a_process_that_can_not_be_described_is_not_started():

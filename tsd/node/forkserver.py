@@ -97,10 +97,13 @@ class ForkServer:
 
     def _spawn(self, spec: ProcessSpec) -> None:
         server_pid = os.getpid()
+        box: BlackBox | None = None
         try:
             box = BlackBox()
             pid = os.fork()
         except OSError as error:
+            if box is not None:
+                box.close()
             self._tell(NotStarted(proc_id=spec.proc_id, reason=str(error)))
             return
         if pid == 0:

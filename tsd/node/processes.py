@@ -122,13 +122,12 @@ class NodeProcesses:
         got_ready = False
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._send, sock)
-            with contextlib.suppress(ConnectionError):
-                while packet := await sock.recv(MAX_PACKET_B):
-                    message = decode(packet)
-                    if isinstance(message, Ready):
-                        got_ready = True
-                        continue
-                    await self._hear(message)
+            while packet := await _next_packet(sock):
+                message = decode(packet)
+                if isinstance(message, Ready):
+                    got_ready = True
+                    continue
+                await self._hear(message)
             nursery.cancel_scope.cancel()
         return got_ready
 
@@ -179,6 +178,16 @@ class NodeProcesses:
         self._server.ours.close()
         with contextlib.suppress(subprocess.SubprocessError):
             await trio.to_thread.run_sync(self._server.program.wait, _END_S)
+
+
+async def _next_packet(sock: trio.socket.SocketType) -> bytes:
+    """What the server said next; empty when it is gone and all that it said was read."""
+    with contextlib.suppress(ConnectionError):
+        return await sock.recv(MAX_PACKET_B)
+    # It died with something of ours unread. Linux tells of that first; what it said waits behind.
+    with contextlib.suppress(ConnectionError):
+        return await sock.recv(MAX_PACKET_B)
+    return b""
 
 
 def _lost(proc_id: str, pid: int) -> Exited | NotStarted:

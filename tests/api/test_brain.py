@@ -9,12 +9,23 @@ import trio.testing
 from tsd.core.cluster.events import PauseRequested, StopRequested
 from tsd.core.cluster.machine import ClusterMachine
 from tsd.core.cluster.records import ClusterSettings
-from tsd.core.messages import KINDS, PROTOCOL, NodeHello, NodeWanted, RecordBatch, Refused
+from tsd.core.messages import (
+    KINDS,
+    PROTOCOL,
+    ControllerHello,
+    ControllerWelcome,
+    NodeHello,
+    NodeWanted,
+    RecordBatch,
+    RecordsSaved,
+    RecoveryAsk,
+    Refused,
+)
 from tsd.core.records import TERMINAL_STATUSES, Status
 from tsd.errors import Conflict, NotActive
 from tsd.master.brain import Brain
 from tsd.master.clock import Clock
-from tsd.mesh.codec import Codec
+from tsd.mesh.codec import BODY_BYTES_MAX, Codec
 from tsd.mesh.memory import MemoryNetwork
 from tsd.store.executions import CreateExecution
 from tsd.store.store import open_store
@@ -157,6 +168,42 @@ async def test_records_of_nobody_we_know_are_turned_away(tmp_path):
         (answer,) = await controller.receive()
 
     assert isinstance(answer, Refused)
+
+
+async def test_what_no_message_can_carry_ends_its_controller_and_not_the_master(tmp_path):
+    """The last requests of many slicers go into one page; they may be more than a message takes."""
+    network = MemoryNetwork()
+    request = '"' + "x" * (BODY_BYTES_MAX * 2 // 3) + '"'
+    async with (
+        running_brain(tmp_path, network) as brain,
+        network.dial("master", identity="n1~1", codec=CODEC) as node,
+        network.dial("master", identity="x/1/c", codec=CODEC) as controller,
+    ):
+        node.send(hello())
+        await brain.create(execution())
+        await wanted(node)
+        controller.send(
+            ControllerHello(protocol=PROTOCOL, ex_id="x", generation=1, address="tcp://127.0.0.1:1")
+        )
+        assert isinstance((await controller.receive())[0], ControllerWelcome)
+        for slicer in range(2):
+            row = (0, slicer, 1, 0, 1, 1, request, 0, None, None, None)
+            controller.send(RecordBatch(ex_id="x", generation=1, seq=slicer + 1, sources=("x",), rows=[row]))
+            await answer_of(controller, RecordsSaved)
+        controller.send(RecoveryAsk(ask_id=1, generation=1, mode="", after=None, limit=10))
+
+        refused = await answer_of(controller, Refused)
+
+        assert "more than a message can carry" in refused.reason
+        assert await brain.ask(StopRequested(ex_id="x")) is None
+
+
+async def answer_of(dialer, kind):
+    """The next message of this kind."""
+    while True:
+        for message in await dialer.receive():
+            if isinstance(message, kind):
+                return message
 
 
 async def test_a_restarted_brain_goes_on_with_what_was_stored(tmp_path):

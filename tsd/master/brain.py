@@ -24,6 +24,7 @@ from tsd.core.messages import (
     NodeHello,
     RecordBatch,
     RecoveryAsk,
+    Refused,
     StatusReport,
     ToController,
     ToNode,
@@ -276,12 +277,19 @@ class Brain:
                 try:
                     self.listener.send(peer, page)
                     return
-                except LocalWireError:
+                except LocalWireError as error:
                     # Large requests: fewer of them fit into one message.
                     if ask.limit == 1:
-                        raise
+                        self._refuse_recovery(peer, ex_id, error)
+                        return
                     ask = attrs.evolve(ask, limit=max(1, ask.limit // 4))
         except StoreError as error:
             log.warning("recovery.unanswered", execution_id=ex_id, reason=str(error))
         finally:
             self._asking.discard(peer)
+
+    def _refuse_recovery(self, peer: str, ex_id: str, error: LocalWireError) -> None:
+        """The execution can not go on by itself; its controllers end until it has failed."""
+        log.error("recovery.unsendable", execution_id=ex_id, reason=str(error))
+        reason = f"the last requests of the slicers are more than a message can carry: {error}"
+        self._send(peer, Refused(reason=reason))

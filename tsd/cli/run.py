@@ -67,7 +67,7 @@ def run_job(
         except ClusterFailed as error:
             print(f"tsd: {error}\n{error.last_words}", file=sys.stderr)
             return error.exit_code
-        except MasterUnreachable as error:
+        except (ApiError, MasterUnreachable) as error:
             print(f"tsd: {error}", file=sys.stderr)
             return exit_codes.FAILED
         except KeyboardInterrupt:
@@ -110,7 +110,8 @@ class _Run:
                 execution: Document = client.get(f"/v1/ex/{ex_id}")
                 is_over = execution["_status"] in TERMINAL_STATUSES
                 stats = execution.get("_slicer_stats") if is_over else self._controller(client, ex_id)
-            except MasterUnreachable:
+            except (ApiError, MasterUnreachable):
+                # It starts again, or its store can not be read for a moment.
                 if time.monotonic() - self._seen_at > UNREACHABLE_FOR_S:
                     raise
                 continue

@@ -40,9 +40,15 @@ class Actor:
     def __init__(self, world: "World", host: str, name: str) -> None:
         self.world, self.host, self.name = world, host, name
         self.is_alive = True
+        self.skew_s = world.skew_of(host)
         self.frozen_since: float | None = None
         self._backlog: list[Any] = []
         self._wake = 0
+
+    @property
+    def now(self) -> float:
+        """The time on this process's own clock."""
+        return self.world.clock.now + self.skew_s
 
     def feed(self, event: Any) -> None:
         if not self.is_alive:
@@ -70,7 +76,7 @@ class Actor:
             if token == self._wake and self.frozen_since is None:
                 self.feed(self.tick_event())
 
-        self.world.clock.at(max(when, self.world.clock.now + 1e-6), tick)
+        self.world.clock.at(max(when - self.skew_s, self.world.clock.now + 1e-6), tick)
 
     def tick_event(self) -> Any:
         return ex.Tick()
@@ -112,7 +118,7 @@ class Master(Actor):
         self.machine = ClusterMachine.restore(
             sorted(records, key=lambda r: r.created),
             settings=world.cluster_settings,
-            now=world.clock.now,
+            now=self.now,
         )
         self._queue: deque[Any] = deque()
         self._is_committing = False
@@ -188,6 +194,8 @@ class Master(Actor):
         if not self.machine.accepts(ex_id, ask.generation, peer):
             self.world.listener_send(self, peer, self.machine.turn_away(ex_id, ask.generation, peer))
             return
+        if self.world.store.is_down:
+            return  # it asks again
         sources = self.world.store.executions[ex_id].sources
         self.world.listener_send(self, peer, self.world.store.recovery_page(ask, sources))
 
@@ -199,7 +207,7 @@ class Master(Actor):
         while self._queue:
             event = self._queue.popleft()
             try:
-                effects = self.machine.handle(event, now=self.world.clock.now)
+                effects = self.machine.handle(event, now=self.now)
             except self.world.refusals as refusal:
                 self.world.say("master refuses", refusal)
                 continue
@@ -247,7 +255,7 @@ class Node(Actor):
         self.feed(nodes.FromMaster(message=message))  # type: ignore[arg-type]
 
     def take(self, event: Any) -> None:
-        effects = self.machine.handle(event, now=self.world.clock.now)
+        effects = self.machine.handle(event, now=self.now)
         for message in effects.sends:
             self.world.dialer_send(self, self.world.master, message)
         for action in effects.actions:
@@ -376,7 +384,7 @@ class Controller(Child):
         self.feed(ex.Tick())
 
     def take(self, event: Any) -> None:
-        effects = self.machine.handle(event, now=self.world.clock.now)
+        effects = self.machine.handle(event, now=self.now)
         for peer, message in effects.sends:
             if peer == "":
                 self.world.dialer_send(self, self.world.master, message)
@@ -450,7 +458,7 @@ class Worker(Child):
         self.feed(ex.Tick())
 
     def take(self, event: Any) -> None:
-        effects = self.machine.handle(event, now=self.world.clock.now)
+        effects = self.machine.handle(event, now=self.now)
         for _, message in effects.sends:
             self.world.dialer_send(self, self.world.addresses.get(self.spec.dial), message)
         for action in effects.actions:

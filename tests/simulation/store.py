@@ -29,6 +29,7 @@ class StoredSlice:
     retry_count: int
     error: str | None
     slice_id: str | None
+    run_by: str = ""
 
 
 class SimulatedStore:
@@ -74,7 +75,9 @@ class SimulatedStore:
                 continue
             if old is not None and old.request != request:
                 raise BrokenPromise(f"slice {key} changed its request")
-            self.slices[key] = StoredSlice(SliceState(state), created, request, retries, error, slice_id)
+            self.slices[key] = StoredSlice(
+                SliceState(state), created, request, retries, error, slice_id, batch.ex_id
+            )
         self._check_prefix(batch.ex_id)
         return True
 
@@ -99,7 +102,11 @@ class SimulatedStore:
             if source not in sources:
                 continue
             index = sources.index(source)
-            if s.state in (own if index == 0 else replayed):
+            if index and not ask.mode:
+                continue
+            # What this execution had begun to run again is its own by now.
+            is_own = index == 0 or s.run_by == sources[0]
+            if s.state in (own if index == 0 else replayed) or (is_own and s.state in own):
                 found.append(
                     (
                         index,

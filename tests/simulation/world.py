@@ -11,6 +11,7 @@ from tests.simulation.actors import Actor, Controller, Master, Node, Worker
 from tests.simulation.network import HEARTBEAT_TIMEOUT_S, Clock, Network, Weather
 from tests.simulation.store import BrokenPromise, SimulatedStore
 from tsd.core.cluster import events as cluster
+from tsd.core.cluster import node as nodes
 from tsd.core.cluster.node import NodeMachine, NodeSettings
 from tsd.core.cluster.records import ClusterSettings, ExecutionRecord, Intent
 from tsd.core.execution.terms import Limits
@@ -23,6 +24,8 @@ PATIENCE_S = 900.0
 SPIN_STEPS = 50_000
 """So many events in a virtual second are no work any more."""
 TRACE_LENGTH = 400
+MISFORTUNES = ("worker", "worker", "controller", "node", "master", "freeze", "cut", "store", "ask", "ask")
+HARSHER = ("drain", "pair", "blackout", "recover")
 
 LEGAL_FAILURES = (
     "No workers have connected to slicer in the allotted time",
@@ -66,8 +69,9 @@ class World:
     terminal = TERMINAL_STATUSES
     refusals = StateError
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, *, is_harsh: bool = True) -> None:
         self.seed = seed
+        self.is_harsh = is_harsh
         self.rng = Random(seed)
         self.clock = Clock()
         rng = self.rng
@@ -98,6 +102,9 @@ class World:
         self.trace: deque[tuple[float, str, object]] = deque(maxlen=TRACE_LENGTH)
         self.welcomed: dict[str, tuple[int, float]] = {}
         self.started = 0
+        # Of its own, so that clocks change nothing else in the history of a seed.
+        self.clock_rng = Random(f"clocks of {seed}")
+        self.skews = {host: self.clock_skew(-50.0, 1e6) for host in ("m", *self.slots)}
         self.master = Master(self, "m")
         for host in self.slots:
             self.start_node(host)
@@ -106,6 +113,14 @@ class World:
 
     def say(self, who: str, what: object) -> None:
         self.trace.append((self.clock.now, who, what))
+
+    def clock_skew(self, *seconds: float) -> float:
+        """How wrong a clock is set: one of these, and often not at all."""
+        return self.clock_rng.choice([0.0, 0.0, *seconds]) if self.is_harsh else 0.0
+
+    def skew_of(self, host: str) -> float:
+        """How far ahead the clock of a host is."""
+        return self.skews[host]
 
     def make_node_machine(self, host: str) -> NodeMachine:
         return NodeMachine(
@@ -216,9 +231,13 @@ class World:
         plan = self.plans[ex_id]
         wrote = [tuple(json.loads(r).values()) for r in self.sinks[plan.lineage].values()]
         missing = plan.everything - set(wrote)
+        record = self.store.executions[ex_id]
+        if record.mode == RecoveryMode.AUTORECOVER:
+            # It leaves alone what ended in error earlier.
+            missing -= self.in_error(*record.sources[1:])
         if missing:
             raise BrokenPromise(f"{ex_id} completed without {sorted(missing)[:5]}")
-        if len(self.store.executions[ex_id].sources) == 1 and len(wrote) != len(set(wrote)):
+        if len(record.sources) == 1 and len(wrote) != len(set(wrote)):
             raise BrokenPromise(f"{ex_id} wrote a slice under two ids")
 
     # --- the storm ---------------------------------------------------------------------------
@@ -239,9 +258,7 @@ class World:
 
     def misfortune(self) -> None:
         rng = self.rng
-        kind = rng.choice(
-            ["worker", "worker", "controller", "node", "master", "freeze", "cut", "store", "ask", "ask"]
-        )
+        kind = rng.choice(MISFORTUNES + HARSHER if self.is_harsh else MISFORTUNES)
         self.say("STORM", kind)
         hold = rng.choice([0.05, 1.0, 5.0, 20.0, 45.0])
         match kind:
@@ -254,6 +271,20 @@ class World:
                 self.crash_node(rng.choice(sorted(self.nodes)), hold)
             case "master":
                 self.crash_master(hold)
+            case "drain":
+                self.drain_node(rng.choice(sorted(self.nodes)), hold)
+            case "pair":
+                # Nobody is left who could tell the one about the other.
+                controllers = [p for p in self.processes.values() if isinstance(p, Controller)]
+                if controllers:
+                    rng.choice(controllers).die(signal=9)
+                self.crash_master(hold)
+            case "blackout":
+                self.crash_master(hold)
+                for host in sorted(self.nodes):
+                    self.crash_node(host, rng.choice([hold, 0.0, 1.0]))
+            case "recover":
+                self.recover_one()
             case "freeze":
                 living_ = [*self.processes.values(), *self.nodes.values()]
                 if living_:
@@ -287,10 +318,50 @@ class World:
 
         self.clock.after(back_after, back)
 
+    def drain_node(self, host: str, back_after: float) -> None:
+        """The daemon is told to end, perhaps twice, and is started again once it is gone."""
+        node = self.nodes[host]
+        if not node.is_alive:
+            return
+        node.feed(nodes.Terminate())
+        if self.rng.random() < 0.3:
+            node.after(self.rng.uniform(0, 2), lambda: node.feed(nodes.Terminate()))
+
+        def back() -> None:
+            if self.nodes[host] is not node:
+                return
+            if node.is_alive:
+                self.clock.after(1.0, back)
+            else:
+                self.start_node(host)
+
+        self.clock.after(back_after, back)
+
+    def tips(self) -> list[str]:
+        """The last execution of each job."""
+        recovered = {source for r in self.store.executions.values() for source in r.sources[1:]}
+        return [ex_id for ex_id in self.plans if ex_id not in recovered]
+
+    def recover_one(self) -> None:
+        """Somebody recovers what has failed or was stopped, in the middle of everything else."""
+        ended = [
+            ex_id
+            for ex_id in self.tips()
+            if self.status(ex_id) in TERMINAL_STATUSES
+            and self.status(ex_id) is not Status.COMPLETED
+            and self.plans[ex_id].is_recoverable
+        ]
+        if ended and not self.store.is_down:
+            ex_id = self.rng.choice(ended)
+            plan = attrs.evolve(self.plans[ex_id], workers=self.rng.randint(1, 3))
+            self.add(f"{ex_id}r", plan, recovers=ex_id, mode=str(self.rng.choice(list(RecoveryMode))))
+
     def crash_master(self, back_after: float) -> None:
         if not self.master.is_alive:
             return
         self.master.is_alive = False
+        # It comes back on another host perhaps, or its clock was set; forward or back.
+        self.skews["m"] += self.clock_skew(0.5, -0.5, 40.0, -40.0)
 
         def back() -> None:
             if not self.master.is_alive:
@@ -348,7 +419,7 @@ class World:
                 if record.intent.paused:
                     self.master.ask(cluster.ResumeRequested(ex_id=ex_id))
                 # A slice whose worker the storm killed too often is in error like one that kills by itself.
-                done = self.plans[ex_id].everything - self.in_error(ex_id) <= self.written(ex_id)
+                done = self.plans[ex_id].everything - self.in_error(*record.sources) <= self.written(ex_id)
                 if not self.plans[ex_id].is_once and done and ex_id not in asked:
                     asked.add(ex_id)
                     self.master.ask(cluster.StopRequested(ex_id=ex_id))
@@ -359,11 +430,11 @@ class World:
         sink = self.sinks[self.plans[ex_id].lineage]
         return {tuple(json.loads(r).values()) for r in sink.values()}  # type: ignore[misc]
 
-    def in_error(self, ex_id: str) -> set[tuple[int, int]]:
+    def in_error(self, *ex_ids: str) -> set[tuple[int, int]]:
         return {
             tuple(json.loads(s.request).values())  # type: ignore[misc]
             for (source, _, _), s in self.store.slices.items()
-            if source == ex_id and s.state is SliceState.ERROR
+            if source in ex_ids and s.state is SliceState.ERROR
         }
 
     def judge(self) -> None:
@@ -389,7 +460,7 @@ class World:
 
     def recover_rest(self) -> None:
         """What did not complete is recovered in calm weather; then nothing at all may be missing."""
-        for ex_id in list(self.plans):
+        for ex_id in self.tips():
             record, plan = self.store.executions[ex_id], self.plans[ex_id]
             if record.status is Status.COMPLETED or not plan.is_recoverable:
                 continue
@@ -426,13 +497,18 @@ def make_plan(rng: Random, lineage: str) -> Plan:
     )
 
 
-def simulate(seed: int) -> World:
+def simulate(seed: int, *, is_harsh: bool = True) -> World:
     """Run one seed from start to verdict.
+
+    Args:
+        seed: Decides everything.
+        is_harsh: With everything that can go wrong; without, the history of a seed is what it was when
+            only `MISFORTUNES` were known.
 
     Raises:
         BrokenPromise: An invariant does not hold; the trace stands in the error.
     """
-    world = World(seed)
+    world = World(seed, is_harsh=is_harsh)
     try:
         for number in range(world.rng.randint(1, 3)):
             world.add(f"e{number}", make_plan(world.rng, f"e{number}"))

@@ -389,7 +389,8 @@ class TsdSettings:
         "1 second",
         kind="duration",
         unit="ms",
-        doc="Time between two beats on every link.",
+        doc="Time between two beats on every link. A link without an answer for three of them, and at least"
+        " one second, is down.",
     )
     max_body_size: int = setting(
         "max_body_size",

@@ -29,6 +29,7 @@ from tsd.mesh.codec import Codec
 from tsd.mesh.drive import Driver, perform_effects
 from tsd.mesh.endpoint import Dialer, Listener, Sent
 from tsd.mesh.limits import limits_of
+from tsd.mesh.options import mesh_options
 from tsd.mesh.socket import dial_tcp, listen_tcp
 from tsd.observe import log
 from tsd.observe.blackbox import BlackBox
@@ -69,14 +70,16 @@ async def _run(spec: ProcessSpec, settings: Settings) -> int:
     structlog.contextvars.bind_contextvars(
         execution_id=spec.ex_id, job_id=spec.job_id, worker_id=spec.proc_id
     )
+    options = mesh_options(settings)
     async with (
         listen_tcp(
             f"tcp://{settings.tsd.mesh_listen}",
             ports=_ports(settings),
             codec=Codec(KINDS),
+            options=options,
             allow_plaintext=settings.tsd.allow_plaintext,
         ) as listener,
-        dial_tcp(spec.dial, identity=spec.proc_id, codec=Codec(KINDS)) as dialer,
+        dial_tcp(spec.dial, identity=spec.proc_id, codec=Codec(KINDS), options=options) as dialer,
     ):
         async with trio.open_nursery() as nursery:
             shell = ControllerShell(spec, settings, listener=listener, dialer=dialer, nursery=nursery)

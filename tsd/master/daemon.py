@@ -33,6 +33,7 @@ from tsd.master.service import MasterService
 from tsd.master.validation import JobChecker
 from tsd.mesh.codec import Codec
 from tsd.mesh.endpoint import Listener
+from tsd.mesh.options import mesh_options
 from tsd.mesh.socket import listen_tcp
 from tsd.observe import log as logs
 from tsd.observe.notify import Notifier
@@ -106,6 +107,7 @@ async def _run(settings: Settings, notifier: Notifier) -> None:
             listen_tcp(
                 f"tcp://{host}:{tsd.mesh_port}",
                 codec=Codec(KINDS),
+                options=mesh_options(settings),
                 on_bad_frame=_on_bad_frame,
                 allow_plaintext=tsd.allow_plaintext,
             ) as mesh,

@@ -35,6 +35,7 @@ from tsd.errors import ConfigError
 from tsd.mesh.codec import Codec
 from tsd.mesh.drive import Driver
 from tsd.mesh.endpoint import Dialer, Sent
+from tsd.mesh.options import mesh_options
 from tsd.mesh.socket import dial_tcp
 from tsd.node import fork_messages
 from tsd.node.processes import NodeProcesses
@@ -117,7 +118,8 @@ async def _run(settings: Settings, processes: NodeProcesses, notifier: Notifier)
         notifier.ready(f"Looking for the master at {address}")
         hostname = await _own_address(settings)
         identity = f"{settings.node_id}~{secrets.token_hex(4)}"
-        async with dial_tcp(address, identity=identity, codec=Codec(KINDS)) as dialer:
+        options = mesh_options(settings)
+        async with dial_tcp(address, identity=identity, codec=Codec(KINDS), options=options) as dialer:
             shell = NodeShell(settings, hostname, processes, dialer=dialer, notifier=notifier)
             code = await shell.run()
         nursery.cancel_scope.cancel()

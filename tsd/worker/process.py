@@ -34,6 +34,7 @@ from tsd.mesh.codec import Codec
 from tsd.mesh.drive import Driver, perform_effects
 from tsd.mesh.endpoint import Dialer, Sent
 from tsd.mesh.limits import limits_of
+from tsd.mesh.options import mesh_options
 from tsd.mesh.socket import dial_tcp
 from tsd.observe import log
 from tsd.observe.blackbox import CRASHED, BlackBox
@@ -47,7 +48,7 @@ from tsd.worker.tidings import Tidings
 RESULTS_PAUSE_S = 0.001
 """Results are looked at no more often than that: each look costs the operation thread the interpreter."""
 _BUSY_CLOSE_S = 1.0
-"""How long a process that must end waits for a slice that does not."""
+"""How long a process that must end waits for a slice, or for a chain that initializes, that does not end."""
 
 _log = structlog.get_logger()
 _encode_json = msgspec.json.Encoder().encode
@@ -67,7 +68,9 @@ async def _run(spec: ProcessSpec, settings: Settings, box: BlackBox) -> int:
     structlog.contextvars.bind_contextvars(
         execution_id=spec.ex_id, job_id=spec.job_id, worker_id=spec.proc_id
     )
-    async with dial_tcp(spec.dial, identity=spec.proc_id, codec=Codec(KINDS)) as dialer:
+    async with dial_tcp(
+        spec.dial, identity=spec.proc_id, codec=Codec(KINDS), options=mesh_options(settings)
+    ) as dialer:
         async with trio.open_nursery() as nursery:
             shell = WorkerShell(spec, settings, box, dialer=dialer, nursery=nursery)
             code = await shell.run()
@@ -106,6 +109,8 @@ class WorkerShell:
         self._has_words = trio.Event()
         self._is_closed = trio.Event()
         self._has_crashed = False
+        # User code runs that is no slice: it initializes or flushes.
+        self._is_awaited = False
         machine = WorkerMachine(
             proc_id=spec.proc_id,
             ex_id=spec.ex_id,
@@ -137,6 +142,7 @@ class WorkerShell:
     def _act(self, action: WorkerAction) -> None:
         if isinstance(action, BuildPipeline):
             self._operator = self._make_operator(action.execution)
+            self._is_awaited = True
             self._operator.start()
             return
         if isinstance(action, SetLogLevel):
@@ -155,6 +161,7 @@ class WorkerShell:
             case Drop():
                 operator.drop(action.ns)
             case Flush():
+                self._is_awaited = True
                 operator.flush()
             case _:
                 raise TypeError(f"no action of a worker: {action!r}")
@@ -216,6 +223,7 @@ class WorkerShell:
                     results.returned.append(word.number)
                     continue
             results = self._feed_results(results)
+            self._is_awaited = False
             match word:
                 case Opened(error=""):
                     if not word.wants_finished:
@@ -248,7 +256,7 @@ class WorkerShell:
     async def _close_operator(self) -> None:
         if self._operator is None:
             return
-        is_busy = self._operator.running is not None
+        is_busy = self._is_awaited or self._operator.running is not None
         if is_busy:
             self._operator.hurry()
         self._operator.close()

@@ -11,8 +11,9 @@ PING_TIMEOUT_MIN_S = 1.0
 def mesh_options(settings: Settings) -> MeshOptions:
     """Ping once a beat; without an answer for as many beats as dialers wait for a word, the link is down.
 
-    So a peer that is frozen or cut off is unreachable `heartbeat_interval` after its last answer, plus the larger
-    of three such intervals and one second. One that ends is so at once, because its kernel says it.
+    So a peer that is frozen or cut off is unreachable one `heartbeat_interval` and
+    the larger of three such intervals and one second after its last answer. One that ends is so at once,
+    because its kernel says it.
     """
     beat_s = settings.tsd.heartbeat_interval_s
     return MeshOptions(

@@ -175,6 +175,19 @@ async def test_stop_now_does_not_wait_for_user_code(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("how", ["kindly", "stubbornly"])
+async def test_a_stop_does_not_wait_for_a_worker_that_still_initializes(tmp_path, how):
+    slow = {"_op": "slow-start", "seconds": 60.0, "file": str(tmp_path / "begun"), "how": how}
+    async with running_master(tmp_path, [READ, slow]) as master:
+        await wait_for((tmp_path / "begun").exists, "the worker initializes")
+        master.stop()
+        await master.wait_gone(within_s=15)
+
+        assert master.status is Status.STOPPED
+        assert master.states()[SliceState.COMPLETED] == 0
+
+
+@pytest.mark.slow
 async def test_a_killed_controller_is_replaced_and_loses_nothing(tmp_path):
     """A new generation runs what was unfinished and goes on where the slicer was."""
     sleeper = {"_op": "sleeper", "seconds": 0.01}

@@ -206,6 +206,34 @@ async def test_up_starts_again_after_it_was_killed(tsd):
     await second.leaves_nothing()
 
 
+async def test_a_job_goes_on_when_up_was_killed_and_started_again(tsd, job_file, tmp_path):
+    """All of a cluster ends at once and only its data folder stays: no slice is lost, the job completes."""
+    witness = {"_op": "witness", "file": str(tmp_path / "seen")}
+    job = job_file({"_op": "count", "size": 200}, witness, {"_op": "sleeper", "seconds": 0.05})
+    first = tsd("up")
+    await first.until("tsd is up")
+    ex_id = call(tmp_path, "/v1/jobs", job.read_bytes())["ex_id"]
+    await wait_for((tmp_path / "seen").exists, "a slice ran", 60)
+    first.process.kill()
+    await first.exit_code()
+
+    second = tsd("up")
+
+    await wait_for(lambda: second.output.count("tsd is up") == 2, "the second is up", 60)
+    await wait_for(lambda: call(tmp_path, f"/v1/ex/{ex_id}")["_status"] == "completed", "it completes", 60)
+    assert set(range(200)) == {int(line.split()[0]) for line in (tmp_path / "seen").read_text().splitlines()}
+    second.process.send_signal(signal.SIGTERM)
+    assert await second.exit_code() == 0
+    await second.leaves_nothing()
+
+
+def call(folder, path, body=None):
+    """What the master of a data folder answers."""
+    url = json.loads((folder / "data" / "api.json").read_text())["url"]
+    with urllib.request.urlopen(f"{url}{path}", body, timeout=10) as answer:
+        return json.load(answer)
+
+
 async def test_up_keeps_its_address_when_its_master_is_killed(tsd, tmp_path):
     command = tsd("up")
     await command.until("tsd is up")

@@ -130,6 +130,18 @@ class Unready(BatchProcessor):
         raise RuntimeError("this operation is never ready")
 
 
+@operation("slow-start", config=AtConfig)
+class SlowStart(BatchProcessor):
+    """Says in the file that it initializes, and takes its time."""
+
+    def initialize(self):
+        Path(self.config.file).touch()
+        (self.ctx.sleep if self.config.how == "kindly" else time.sleep)(self.config.seconds)
+
+    def on_batch(self, records):
+        return records
+
+
 @operation("async-pass", config=AtConfig)
 class AsyncPass(BatchProcessor):
     async def on_batch(self, records):

@@ -6,7 +6,9 @@ import threading
 import pytest
 import trio
 
+from tsd.core.messages import KINDS, WorkerBye
 from tsd.errors import Fatal
+from tsd.mesh.codec import BODY_BYTES_MAX, Codec
 from tsd.observe.blackbox import BlackBox
 from tsd.operations.outcome import SliceOutcome
 from tsd.worker.operator import ChainFlushed, Closed, Crashed, Interruption, Opened, Operator, Ran
@@ -113,6 +115,21 @@ async def test_a_chain_that_does_not_open_says_why_and_runs_nothing(box):
     assert "no such table" in opened.error
     assert chain.ran == []
     assert chain.is_shut_down
+
+
+async def test_why_a_chain_does_not_open_fits_into_a_message(box):
+    """Else the worker died of it, and was started again for ever instead of failing the execution."""
+
+    def fail():
+        raise RuntimeError("no such row: " + "x" * BODY_BYTES_MAX)
+
+    running = Running(FakeChain(on_initialize=fail), box)
+    running.operator.start()
+    opened = await running.hear_first(Opened)
+    await running.close()
+
+    assert "no such row" in opened.error
+    assert Codec(KINDS).encode(WorkerBye(reason=opened.error, failed=True))
 
 
 async def test_a_slice_is_either_run_or_taken_back(box):

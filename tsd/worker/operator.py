@@ -23,7 +23,7 @@ import trio
 from tsd.core.messages import SliceItem
 from tsd.observe.blackbox import BlackBox
 from tsd.operations.context import Interrupted
-from tsd.operations.outcome import SliceOutcome
+from tsd.operations.outcome import SliceOutcome, text_of
 from tsd.operations.slice import Slice
 
 
@@ -243,8 +243,8 @@ class Operator:
         try:
             chain = self._make_chain()
             chain.initialize()
-        except Exception:  # noqa: BLE001  the seam to user code: the worker can not start
-            self._say(Opened(error=traceback.format_exc().rstrip()))
+        except Exception as error:  # noqa: BLE001  the seam to user code: the worker can not start
+            self._say(Opened(error=text_of(error)))
         else:
             self._say(Opened(wants_finished=chain.wants_finished))
             self._serve(chain)

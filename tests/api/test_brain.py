@@ -6,7 +6,7 @@ import pytest
 import trio
 import trio.testing
 
-from tsd.core.cluster.events import PauseRequested, StopRequested
+from tsd.core.cluster.events import PauseRequested, StopRequested, Tick
 from tsd.core.cluster.machine import ClusterMachine
 from tsd.core.cluster.records import ClusterSettings
 from tsd.core.messages import (
@@ -22,8 +22,8 @@ from tsd.core.messages import (
     Refused,
 )
 from tsd.core.records import TERMINAL_STATUSES, Status
-from tsd.errors import Conflict, NotActive
-from tsd.master.brain import Brain
+from tsd.errors import Conflict, NotActive, NotReady
+from tsd.master.brain import ASKS_MAX, Brain
 from tsd.master.clock import Clock
 from tsd.mesh.codec import BODY_BYTES_MAX, Codec
 from tsd.mesh.memory import MemoryNetwork
@@ -120,6 +120,19 @@ async def test_a_request_that_does_not_fit_is_refused_and_the_others_are_answere
         None,
         "no active execution context was found for ex_id: unknown",
     ]
+
+
+async def test_a_request_is_refused_when_too_many_wait_and_answered_later(brain):
+    """In an outage of the store requests pile up, also those of clients that have given up."""
+    await brain.create(execution())
+    for _ in range(ASKS_MAX):
+        brain.post(Tick())
+
+    with pytest.raises(NotReady, match="too many requests"):
+        await brain.ask(StopRequested(ex_id="x"))
+
+    await trio.testing.wait_all_tasks_blocked()
+    assert await brain.ask(StopRequested(ex_id="x")) is None
 
 
 async def test_a_watch_sees_the_status_only_when_it_is_stored(brain):

@@ -41,6 +41,8 @@ log = structlog.get_logger()
 
 QUEUE_MAX = 1000
 """With more events waiting nothing more is read from the mesh; libzmq holds it, and peers notice."""
+ASKS_MAX = 10 * QUEUE_MAX
+"""With more events waiting requests are refused: in an outage clients that ask again fill no memory."""
 
 
 @attrs.define(eq=False, kw_only=True)
@@ -95,8 +97,14 @@ class Brain:
 
         Raises:
             StateError: It does not fit; nothing was changed.
+            NotReady: Too much waits for the store.
             StoreError: The store is damaged.
         """
+        if len(self._queue) >= ASKS_MAX:
+            raise NotReady("too many requests wait for the store")
+        return await self._ask(event)
+
+    async def _ask(self, event: Event) -> Answer:
         if self._damage is not None:
             raise StoreError(str(self._damage))
         item = _Item(event=event)
@@ -137,7 +145,7 @@ class Brain:
 
     async def shut_down(self) -> None:
         """Let what was asked before be done, and decide nothing more; `run` ends after that."""
-        await self.ask(events.Shutdown())
+        await self._ask(events.Shutdown())
         if self._nursery is not None:
             self._nursery.cancel_scope.cancel()
 

@@ -15,7 +15,7 @@ from tests.support.minimaster import running_master, settings_for
 from tests.support.waiting import is_alive, wait_for
 from tsd.core.records import ProcessRole, SliceState, Status
 
-QUIET_ENDS = {(0, None, ""), (None, signal.SIGTERM, "")}
+QUIET_ENDS = {(0, None, "")}
 READ = {"_op": "count", "size": 50}
 
 

@@ -111,7 +111,7 @@ async def test_a_child_has_a_clean_environment_of_its_own(tmp_path):
         processes.spawn(child("sleep", 2))
         await processes.events.receive()
         await run_to_end(processes, child(f"tell {told}", COLOUR="blue"))
-    colour, title, leads_group, stdin, term_is_default, blocked, data_dir, descriptors = (
+    colour, title, leads_group, stdin, chld_is_default, blocked, data_dir, descriptors = (
         told.read_text().split("\n")
     )
 
@@ -119,14 +119,14 @@ async def test_a_child_has_a_clean_environment_of_its_own(tmp_path):
     assert title == "tsd: worker ex/1"
     assert leads_group == "True"
     assert stdin == "/dev/null"
-    assert term_is_default == "True"
+    assert chld_is_default == "True"
     assert blocked == "[]"
     assert str(Settings().tsd.data_dir) == data_dir
     # 0-2, its own black box and its mapping, the folder listing; none of its brother or the server.
     assert int(descriptors) <= 6
 
 
-async def test_a_signal_sent_right_after_the_start_is_not_lost():
+async def test_a_process_told_to_end_right_after_its_start_ends_well():
     async with running_processes() as processes:
         for number in range(1, 30):
             spec = child("sleep", number)
@@ -134,7 +134,7 @@ async def test_a_signal_sent_right_after_the_start_is_not_lost():
             processes.signal(spec.proc_id, signal.SIGTERM)
         ends = [event async for event in first_of(processes.events, 58) if isinstance(event, Exited)]
 
-    assert {signal.SIGTERM} == {exited.signal for exited in ends}
+    assert {(0, None, "")} == {(exited.exit_code, exited.signal, exited.detail) for exited in ends}
 
 
 async def first_of(channel, count):
@@ -195,7 +195,7 @@ async def test_what_the_server_said_before_its_death_counts(tmp_path):
 
         exited = await processes.events.receive()
 
-        assert (exited.signal, exited.detail) == (signal.SIGTERM, "")
+        assert (exited.exit_code, exited.detail) == (0, "")
 
 
 NO_FORK = """

@@ -44,7 +44,7 @@ def _tell(argument, spec, settings, box):
         Path("/proc/self/cmdline").read_bytes().rstrip(b"\0").decode(),
         str(os.getpgid(0) == os.getpid()),
         os.readlink("/proc/self/fd/0"),
-        str(signal.getsignal(signal.SIGTERM) == signal.SIG_DFL),
+        str(signal.getsignal(signal.SIGCHLD) == signal.SIG_DFL),
         str(sorted(signal.pthread_sigmask(signal.SIG_BLOCK, []))),
         str(settings.tsd.data_dir),
         str(len(os.listdir("/proc/self/fd"))),

@@ -3,6 +3,7 @@
 import random
 import signal
 import time
+from collections.abc import AsyncIterator
 from typing import Any
 
 import structlog
@@ -71,21 +72,24 @@ async def _run(spec: ProcessSpec, settings: Settings) -> int:
         execution_id=spec.ex_id, job_id=spec.job_id, worker_id=spec.proc_id
     )
     options = mesh_options(settings)
-    async with (
-        listen_tcp(
-            f"tcp://{settings.tsd.mesh_listen}",
-            ports=_ports(settings),
-            codec=Codec(KINDS),
-            options=options,
-            allow_plaintext=settings.tsd.allow_plaintext,
-        ) as listener,
-        dial_tcp(spec.dial, identity=spec.proc_id, codec=Codec(KINDS), options=options) as dialer,
-    ):
-        async with trio.open_nursery() as nursery:
-            shell = ControllerShell(spec, settings, listener=listener, dialer=dialer, nursery=nursery)
-            code = await shell.run()
-            nursery.cancel_scope.cancel()
-        return code
+    # The receiver outermost, so that being told once more does not cut short the last messages.
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        async with (
+            listen_tcp(
+                f"tcp://{settings.tsd.mesh_listen}",
+                ports=_ports(settings),
+                codec=Codec(KINDS),
+                options=options,
+                allow_plaintext=settings.tsd.allow_plaintext,
+            ) as listener,
+            dial_tcp(spec.dial, identity=spec.proc_id, codec=Codec(KINDS), options=options) as dialer,
+        ):
+            async with trio.open_nursery() as nursery:
+                shell = ControllerShell(spec, settings, listener=listener, dialer=dialer, nursery=nursery)
+                nursery.start_soon(shell.take_signals, signals)
+                code = await shell.run()
+                nursery.cancel_scope.cancel()
+            return code
 
 
 def _ports(settings: Settings) -> list[int]:
@@ -140,7 +144,6 @@ class ControllerShell:
         for task in (
             self._hear_master,
             self._hear_workers,
-            self._take_signals,
             self._slicer.hand_over_early,
             self._driver.keep_time,
         ):
@@ -151,6 +154,13 @@ class ControllerShell:
         if not await self._slicer.close(patience_s=_CLOSE_S, shutdown_s=shutdown_s):
             _log.warning("slicer.left_running")
         return end.code
+
+    async def take_signals(self, signals: AsyncIterator[int]) -> None:
+        """Drain at the first signal, hurry at each further one, until cancelled."""
+        is_first = True
+        async for _ in signals:
+            self._driver.feed(Terminate(hurry=not is_first))
+            is_first = False
 
     def _perform(self, effects: Effects) -> None:
         perform_effects(effects, self._driver, send=self._send, act=self._act)
@@ -190,10 +200,3 @@ class ControllerShell:
         while True:
             for received in await self._listener.receive():
                 self._driver.feed(FromWorker(received.peer, received.message))  # type: ignore[arg-type]  # as above
-
-    async def _take_signals(self) -> None:
-        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
-            is_first = True
-            async for _ in signals:
-                self._driver.feed(Terminate(hurry=not is_first))
-                is_first = False

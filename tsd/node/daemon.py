@@ -177,6 +177,7 @@ class NodeShell:
         self._dialer = dialer
         self._notifier = notifier
         self._specs: dict[str, ProcessSpec] = {}
+        self._told_to_end: set[str] = set()
         self._was_welcome = False
         self._machine = NodeMachine(
             settings=NodeSettings(
@@ -210,6 +211,7 @@ class NodeShell:
                 case Signal():
                     # What a process started is not asked to drain, but goes down with it.
                     number = _SIGNALS[action.signal]
+                    self._told_to_end.add(action.proc_id)
                     self._processes.signal(action.proc_id, number, with_descendants=number == signal.SIGKILL)
         for message in effects.sends:
             if self._dialer.send(message) is not Sent.SENT:
@@ -255,7 +257,10 @@ class NodeShell:
 
     def _exited(self, event: fork_messages.Exited) -> None:
         spec = self._specs.pop(event.proc_id)
-        write = _log.info if event.exit_code == 0 else _log.warning
+        was_told = event.proc_id in self._told_to_end
+        self._told_to_end.discard(event.proc_id)
+        is_well = event.exit_code == 0 or (was_told and event.signal == signal.SIGTERM)
+        write = _log.info if is_well else _log.warning
         write(
             "process.exited",
             process_id=event.proc_id,

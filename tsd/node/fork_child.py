@@ -69,6 +69,7 @@ def leave(code: int) -> NoReturn:
 
     A thread that holds a lock of the logs or of a stream for ever can not hold up the end.
     """
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     signal.signal(signal.SIGALRM, lambda *_: os._exit(code))
     signal.alarm(_LEAVE_S)
     try:
@@ -95,8 +96,9 @@ def _set_title(spec: ProcessSpec) -> None:
 
 def _reset_signals() -> None:
     signal.set_wakeup_fd(-1)
-    for number in (signal.SIGCHLD, signal.SIGTERM):
-        signal.signal(number, signal.SIG_DFL)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    # Whoever is told to end before or after its entry listens for that ends as well as anybody.
+    signal.signal(signal.SIGTERM, lambda *_: leave(0))
     signal.signal(signal.SIGINT, signal.default_int_handler)
     # The server blocks them, so one that came since the fork is delivered now and not lost.
     signal.pthread_sigmask(signal.SIG_SETMASK, [])

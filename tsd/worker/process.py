@@ -3,7 +3,7 @@
 import json
 import os
 import signal
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
 
 import msgspec
 import structlog
@@ -68,14 +68,17 @@ async def _run(spec: ProcessSpec, settings: Settings, box: BlackBox) -> int:
     structlog.contextvars.bind_contextvars(
         execution_id=spec.ex_id, job_id=spec.job_id, worker_id=spec.proc_id
     )
-    async with dial_tcp(
-        spec.dial, identity=spec.proc_id, codec=Codec(KINDS), options=mesh_options(settings)
-    ) as dialer:
-        async with trio.open_nursery() as nursery:
-            shell = WorkerShell(spec, settings, box, dialer=dialer, nursery=nursery)
-            code = await shell.run()
-            nursery.cancel_scope.cancel()
-        return code
+    # Outermost, so that being told once more does not cut short the last messages.
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        async with dial_tcp(
+            spec.dial, identity=spec.proc_id, codec=Codec(KINDS), options=mesh_options(settings)
+        ) as dialer:
+            async with trio.open_nursery() as nursery:
+                shell = WorkerShell(spec, settings, box, dialer=dialer, nursery=nursery)
+                nursery.start_soon(shell.take_signals, signals)
+                code = await shell.run()
+                nursery.cancel_scope.cancel()
+            return code
 
 
 class WorkerShell:
@@ -123,13 +126,20 @@ class WorkerShell:
 
     async def run(self) -> int:
         """Work until the machine says that it is over; returns the exit code."""
-        for task in (self._receive, self._take_signals, self._take_words, self._driver.keep_time):
+        for task in (self._receive, self._take_words, self._driver.keep_time):
             self._nursery.start_soon(task)
         end = await self._driver.wait_end()
         _log.info("worker.ending", reason=end.reason, code=end.code)
         if not self._has_crashed:
             await self._close_operator()
         return end.code
+
+    async def take_signals(self, signals: AsyncIterator[int]) -> None:
+        """Drain at the first signal, hurry at each further one, until cancelled."""
+        is_first = True
+        async for _ in signals:
+            self._driver.feed(Terminate(hurry=not is_first))
+            is_first = False
 
     def _perform(self, effects: Effects) -> None:
         perform_effects(effects, self._driver, send=self._send, act=self._act)
@@ -194,13 +204,6 @@ class WorkerShell:
                 self._driver.feed(FromController(message))  # type: ignore[arg-type]  # the machine checks
                 if self._tidings is not None and self._operator is not None:
                     self._operator.tell_finished(self._tidings.received(message))  # type: ignore[arg-type]  # it checks
-
-    async def _take_signals(self) -> None:
-        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
-            is_first = True
-            async for _ in signals:
-                self._driver.feed(Terminate(hurry=not is_first))
-                is_first = False
 
     async def _take_words(self) -> None:
         while True:

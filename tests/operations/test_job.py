@@ -335,3 +335,9 @@ def test_a_validated_job_validates_to_itself():
     ).job
 
     assert validate(job).job == job
+
+
+@pytest.mark.parametrize("key", ["targets", "volumes", "image", "resources_requests_cpu", "kubernetes_image"])
+def test_fields_for_kubernetes_are_kept_as_they_are(key):
+    """J10: tsd's own nodes run the processes, so nothing looks at them."""
+    assert validate({"operations": OPS, key: [{"odd": 1}]}).job[key] == [{"odd": 1}]

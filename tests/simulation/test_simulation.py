@@ -15,9 +15,13 @@ def test_a_seed_that_once_broke_a_promise_keeps_all_of_them(seed):
     simulate(seed, is_harsh=False)
 
 
-def test_every_promise_holds_over_seeds():
-    for seed in range(5000, 5040):
+def simulate_all(seeds):
+    for seed in seeds:
         simulate(seed)
+
+
+def test_every_promise_holds_over_seeds():
+    simulate_all(range(5000, 5040))
 
 
 @pytest.mark.slow
@@ -32,8 +36,7 @@ def test_a_core_that_forgets_the_slices_of_a_lost_worker_is_caught(monkeypatch):
     monkeypatch.setattr(WorkerDesk, "_release", _release_and_forget)
 
     with pytest.raises(BrokenPromise):
-        for seed in range(20):
-            simulate(seed)
+        simulate_all(range(20))
 
 
 _release = WorkerDesk._release

@@ -73,6 +73,7 @@ arch: setup ## import arrows only
 
 docs: setup ## write the generated pages and config files
 	$(BIN)/python -m tsd.cli.reference
+	$(BIN)/python docs/generate.py
 
 lock: ## write constraints.txt anew from the newest versions that fit
 	rm -rf build/lock && "$$($(FIND_PYTHON))" -m venv build/lock

@@ -58,7 +58,8 @@ class Up:
 
 @contextlib.contextmanager
 def running_up(slots: int) -> Iterator[Up]:
-    """A cluster on this host, ended on the way out."""
+    """A cluster on this host, ended on the way out, also when SIGTERM ends the bench."""
+    signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
     with tempfile.TemporaryDirectory(prefix="tsd-bench-") as folder:
         data_dir = Path(folder) / "data"
         config = Path(folder) / "tsd.yaml"

@@ -17,16 +17,23 @@ class Status(StrEnum):
     RECOVERING = "recovering"
     """Slices of an earlier execution are run again first."""
     RUNNING = "running"
+    """Slices are made and run."""
     FAILING = "failing"
     """A slice ended in error; the rest goes on."""
     PAUSED = "paused"
+    """Nothing is handed out until it is resumed; its processes stay."""
     STOPPING = "stopping"
+    """A stop was asked for; running slices end."""
     COMPLETED = "completed"
+    """Every slice is completed."""
     STOPPED = "stopped"
+    """It ended because of a stop."""
     REJECTED = "rejected"
     """Accepted in filters, never produced."""
     FAILED = "failed"
+    """It could not go on, or a slice is in error; `_failureReason` says which."""
     TERMINATED = "terminated"
+    """It ended early without a stop, and nothing can continue it."""
 
 
 INIT_STATUSES = frozenset({Status.PENDING, Status.SCHEDULING, Status.INITIALIZING})
@@ -46,7 +53,9 @@ class SliceState(IntEnum):
     START = 1
     """Handed to a worker."""
     COMPLETED = 2
+    """The whole chain has run to its end; never changed again."""
     ERROR = 3
+    """All attempts failed, or it killed too many workers; only a recovery runs it again."""
 
     @property
     def word(self) -> str:

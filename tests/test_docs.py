@@ -1,0 +1,90 @@
+"""The documentation says what is there: tests that exist, links that lead somewhere, generated parts up to date."""
+
+import ast
+import re
+import runpy
+from collections import Counter
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").rglob("*.md")])
+POINT_RANGES = {"E": range(1, 49), "B": range(1, 14), "J": range(1, 25)}
+POINTS = [
+    *(f"{letter}{number}" for letter, numbers in POINT_RANGES.items() for number in numbers),
+    *(f"cluster {number}" for number in range(1, 36)),
+    *(f"operations {number}" for number in range(1, 68)),
+    *(f"rest {number}" for number in range(1, 109)),
+]
+ROW = re.compile(r"^\| ([A-Za-z]+ ?\d+) \| .+ \| (covered|different|open) \| (.*) \|$", re.MULTILINE)
+NAMED_TEST = re.compile(r"`([\w/.]+\.py)::(test_\w+)`")
+
+
+def rows():
+    """(point, state, the last cell) of each row of the table of points."""
+    return ROW.findall((ROOT / "docs/compatibility.md").read_text())
+
+
+@cache
+def names_in(file):
+    """Names of the test functions of a file under tests/."""
+    tree = ast.parse((ROOT / "tests" / file).read_text())
+    functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+    return {function.name for function in functions}
+
+
+def anchors_of(page):
+    """The anchors that the headings of a page have on GitHub."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_the_table_of_points_has_every_point_once():
+    points = Counter(point for point, _, _ in rows())
+
+    assert set(POINTS) - set(points) == set()
+    assert [point for point, count in points.items() if count > 1] == []
+
+
+def test_every_test_that_the_table_of_points_names_exists():
+    named = {test for _, _, cell in rows() for test in NAMED_TEST.findall(cell)}
+
+    assert sorted(f"{file}::{name}" for file, name in named if name not in names_in(file)) == []
+
+
+def test_every_covered_point_names_a_test_and_every_other_a_reason():
+    untold = [
+        point
+        for point, state, cell in rows()
+        if (state == "covered" and not NAMED_TEST.search(cell))
+        or (state != "covered" and len(NAMED_TEST.sub("", cell).strip(" ,.")) == 0)
+    ]
+
+    assert untold == []
+
+
+def test_no_point_of_executions_is_open():
+    assert [point for point, state, _ in rows() if point[0] in "EB" and state == "open"] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_link_between_pages_leads_somewhere(page):
+    dead = []
+    for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
+        path, _, anchor = target.partition("#")
+        if "://" in target:
+            continue
+        linked = (page.parent / path).resolve() if path else page
+        if not linked.exists() or (anchor and anchor not in anchors_of(linked)):
+            dead.append(target)
+
+    assert dead == []
+
+
+def test_the_tables_of_the_architecture_are_those_of_the_code():
+    """`make docs` writes them."""
+    generate = runpy.run_path(str(ROOT / "docs/generate.py"))
+
+    assert (ROOT / "docs/architecture.md").read_text() == generate["page"]()

@@ -88,3 +88,47 @@ def test_the_tables_of_the_architecture_are_those_of_the_code():
     generate = runpy.run_path(str(ROOT / "docs/generate.py"))
 
     assert (ROOT / "docs/architecture.md").read_text() == generate["page"]()
+
+
+LEVELS = {"debug", "info", "warning", "error", "critical", "exception"}
+NO_FACTS = {"exc_info", "is_warning"}
+
+
+def logged_events():
+    """Every event that the code logs: name to the facts that come with it, from all places together."""
+    found = {}
+    for path in (ROOT / "tsd").rglob("*.py"):
+        for call in ast.walk(ast.parse(path.read_text())):
+            event = isinstance(call, ast.Call) and event_of(call)
+            if event:
+                facts = {keyword.arg for keyword in call.keywords} - NO_FACTS
+                found[event] = found.get(event, set()) | facts
+    return found
+
+
+def event_of(call):
+    """The event that a call logs; None when it logs nothing, or what a variable says."""
+    receiver, _, method = ast.unparse(call.func).rpartition(".")
+    is_log = method in LEVELS and receiver.endswith("log")
+    is_core = method == "log" and receiver.endswith(("out", "get_logger()"))
+    if not (is_log or is_core or (method == "write" and not receiver)):
+        return None
+    constants = [argument.value for argument in call.args if isinstance(argument, ast.Constant)]
+    return constants[-1] if constants else None
+
+
+def documented_events():
+    """Every event of the page: name to the facts that it names, from all rows together."""
+    found = {}
+    text = (ROOT / "docs/log-events.md").read_text()
+    for event, meaning in re.findall(r"^\| `([a-z_.]+)` \| .+? \| (.+) \|$", text, re.MULTILINE):
+        found[event] = found.get(event, set()) | set(re.findall(r"`(\w+)`(?=[,)])", meaning))
+    return found
+
+
+def test_every_event_of_the_log_is_on_its_page_with_its_facts():
+    assert documented_events() == logged_events()
+
+
+def test_events_are_fixed_texts_of_two_words():
+    assert [event for event in logged_events() if not re.fullmatch(r"[a-z]+\.[a-z_]+", event)] == []

@@ -68,9 +68,7 @@ def controller_main(spec: ProcessSpec, settings: Settings, box: BlackBox) -> int
 
 
 async def _run(spec: ProcessSpec, settings: Settings) -> int:
-    structlog.contextvars.bind_contextvars(
-        execution_id=spec.ex_id, job_id=spec.job_id, worker_id=spec.proc_id
-    )
+    structlog.contextvars.bind_contextvars(ex_id=spec.ex_id, job_id=spec.job_id, worker_id=spec.proc_id)
     options = mesh_options(settings)
     # The receiver outermost, so that being told once more does not cut short the last messages.
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:

@@ -292,12 +292,12 @@ class Brain:
                         return
                     ask = attrs.evolve(ask, limit=max(1, ask.limit // 4))
         except StoreError as error:
-            log.warning("recovery.unanswered", execution_id=ex_id, reason=str(error))
+            log.warning("recovery.unanswered", ex_id=ex_id, reason=str(error))
         finally:
             self._asking.discard(peer)
 
     def _refuse_recovery(self, peer: str, ex_id: str, error: LocalWireError) -> None:
         """The execution can not go on by itself; its controllers end until it has failed."""
-        log.error("recovery.unsendable", execution_id=ex_id, reason=str(error))
+        log.error("recovery.unsendable", ex_id=ex_id, reason=str(error))
         reason = f"the last requests of the slicers are more than a message can carry: {error}"
         self._send(peer, Refused(reason=reason))

@@ -94,13 +94,13 @@ class Intake:
             try:
                 await self.store.store_records(batch)
             except StateError as error:
-                log.warning("records.refused", execution_id=batch.ex_id, peer_id=lane.peer, reason=str(error))
+                log.warning("records.refused", ex_id=batch.ex_id, peer_id=lane.peer, reason=str(error))
                 lane.waiting.clear()
                 self.answer(lane.peer, Refused(reason=str(error)))
                 break
             except StoreError as error:
                 # Damaged for good: unanswered, the controller keeps its records and pauses.
-                log.warning("records.unsaved", execution_id=batch.ex_id, reason=str(error))
+                log.warning("records.unsaved", ex_id=batch.ex_id, reason=str(error))
                 lane.waiting.clear()
                 lane.taken = lane.saved
                 break

@@ -246,10 +246,10 @@ class NodeShell:
         async for event in self._processes.events:
             match event:
                 case fork_messages.Started():
-                    _log.info("process.started", process_id=event.proc_id, pid=event.pid)
+                    _log.info("process.started", proc_id=event.proc_id, pid=event.pid)
                     self._driver.feed(Started(proc_id=event.proc_id, pid=event.pid))
                 case fork_messages.NotStarted():
-                    _log.error("process.not_started", process_id=event.proc_id, reason=event.reason)
+                    _log.error("process.not_started", proc_id=event.proc_id, reason=event.reason)
                     self._specs.pop(event.proc_id, None)
                     self._driver.feed(StartFailed(proc_id=event.proc_id, reason=event.reason))
                 case fork_messages.Exited():
@@ -263,8 +263,8 @@ class NodeShell:
         write = _log.info if is_well else _log.warning
         write(
             "process.exited",
-            process_id=event.proc_id,
-            execution_id=spec.ex_id,
+            proc_id=event.proc_id,
+            ex_id=spec.ex_id,
             pid=event.pid,
             code=event.exit_code,
             signal=event.signal,

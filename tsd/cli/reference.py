@@ -1,7 +1,7 @@
-"""Writes the reference of the settings from the settings themselves.
+"""Writes the reference of the settings and operations from their declarations.
 
-`python -m tsd.cli.reference` (or `make docs`) writes docs/configuration.md and the commented files in
-config/; a test compares the files with what this writes.
+`python -m tsd.cli.reference` (or `make docs`) writes docs/configuration.md, the commented files in config/
+and the second half of docs/operations.md; a test compares the files with what this writes.
 """
 
 import sys
@@ -12,9 +12,12 @@ from pathlib import Path
 import attrs
 import yaml
 
+from tsd.cli import operations_reference
 from tsd.setting_fields import Setting, setting_of
 from tsd.settings import IGNORED_SETTINGS, SECTIONS
 
+ROOT = Path(__file__).resolve().parents[2]
+"""The project's folder; the files are generated in a checkout only."""
 EMBEDDED_HEAD = """\
 The settings of a cluster in one process tree (`tsd up`). Every setting is here, commented out, with its
 default: tsd needs no file at all. Take out the `#` of what you change.
@@ -125,6 +128,9 @@ def generated_files() -> dict[str, str]:
         "config/embedded.yaml": commented_file(EMBEDDED_HEAD, {}),
         "config/several-hosts.yaml": commented_file(SEVERAL_HOSTS_HEAD, SEVERAL_HOSTS),
         "docs/configuration.md": configuration_page(),
+        operations_reference.PAGE: operations_reference.with_reference(
+            (ROOT / operations_reference.PAGE).read_text(encoding="utf-8")
+        ),
     }
 
 

@@ -17,6 +17,7 @@ from typing import Any, Literal, TypeVar
 
 import attrs
 
+from tsd.durations import parse_duration
 from tsd.errors import JobInvalid
 from tsd.operations import formats
 from tsd.operations.record import ENCODINGS
@@ -211,7 +212,7 @@ def describe(cls: type[BaseConfig]) -> list[dict[str, Any]]:
     return [
         {
             "name": wire,
-            "type": _type_text(kind),
+            "type": _CONVERTED.get(attribute.metadata[_CONVERT]) or _type_text(kind),
             "required": attribute.default is attrs.NOTHING,
             "default": _default_of(attribute),
             "doc": attribute.metadata[_DOC],
@@ -295,6 +296,11 @@ def _check_union(kinds: tuple[Any, ...], value: Any) -> Any:
     raise ValueError(f"Invalid input: expected {words}, received {formats.type_word(value)}")
 
 
+_CONVERTED: Mapping[Any, str] = {
+    parse_duration: "duration",
+    formats.string_list: "string or array of string",
+}
+"""What may be written where a converter takes more than the type of the field says."""
 _WORDS = {str: "string", int: "int", float: "number", bool: "boolean", type(None): "null", Any: "any"}
 
 

@@ -28,6 +28,7 @@ TsdError
 ```
 """
 
+import errno
 from collections.abc import Sequence
 
 
@@ -139,3 +140,24 @@ class NonRetryable(OperationError):
 
 class Fatal(OperationError):
     """Raise it from an operation when the worker itself can not go on."""
+
+
+def exit_code_of(error: BaseException) -> int:
+    """The exit code of a daemon that this error ends, with the meanings of sysexits.h.
+
+    Returns:
+        77 when a permission is missing and 78 when a setting is wrong, which no restart mends; 75 when
+        another process uses the data folder; else 1.
+    """
+    cause = error.__cause__
+    if isinstance(cause, OSError) and cause.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
+        return 77
+    if isinstance(cause, FileExistsError | NotADirectoryError):
+        return 78
+    match error:
+        case ConfigError() | AssetError() | SchemaTooNew():
+            return 78
+        case StoreLocked():
+            return 75
+        case _:
+            return 1

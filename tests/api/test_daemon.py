@@ -56,7 +56,7 @@ def test_a_second_master_of_one_data_folder_is_refused(cluster):
 
     code, words = cluster.start_refused("master")
 
-    assert code == 1
+    assert code == 75
     assert f"pid {first.pid}" in words
     assert len(words.splitlines()) == 1
     assert cluster.announced()["pid"] == first.pid

@@ -13,7 +13,7 @@ import trio
 from tsd.errors import Fatal
 from tsd.operations.base import BatchProcessor, EachProcessor, Fetcher, operation, reader
 from tsd.operations.config import OpConfig, opt
-from tsd.operations.slicers import Slicer
+from tsd.operations.slicers import ParallelSlicer, Slicer
 
 
 @attrs.define(kw_only=True)
@@ -166,3 +166,73 @@ class Hoarder(BatchProcessor):
             with open(self.config.file, "a") as file:
                 file.write(f"{len(self.kept)}\n")
         return []
+
+
+@operation("babbler", config=AtConfig)
+class Babbler(BatchProcessor):
+    """Returns what no operation should."""
+
+    def on_batch(self, records):
+        if self.config.at and not {record["number"] for record in records} & set(self.config.at):
+            return records
+        match self.config.how:
+            case "nothing":
+                return None
+            case "a number":
+                return 7
+            case "text":
+                return "records"
+            case _:
+                return [object()]
+
+
+@attrs.define(kw_only=True)
+class FetchConfig(CountConfig):
+    how: str = opt("", doc="what the fetcher does at its slice 1")
+
+
+@reader("fetch-badly", slicer=CountSlicer, config=FetchConfig)
+class FetchBadly(Fetcher):
+    def fetch(self, request):
+        if request["number"] == 1:
+            match self.config.how:
+                case "raise":
+                    raise OSError("the source is gone")
+                case "nothing":
+                    return None
+                case "a number":
+                    return 7
+                case "never return":
+                    time.sleep(600)
+                case "hold the interpreter":
+                    ctypes.PyDLL(None).usleep(600_000_000)
+        return [{"number": request["number"]}]
+
+
+@attrs.define(kw_only=True)
+class ManyConfig(OpConfig):
+    size: int = opt(10, doc="how many slices each slicer makes")
+
+
+class ManySlicer(ParallelSlicer):
+    """Slicer s makes 1000 s, 1000 s + 1, ...; each goes on where it was."""
+
+    def new_slicer(self, slicer_id):
+        first = 1000 * slicer_id
+        last = self.last_slice(slicer_id)
+        numbers = iter(range(first if last is None else last["number"] + 1, first + self.config.size))
+
+        def make():
+            number = next(numbers, None)
+            return None if number is None else {"number": number}
+
+        return make
+
+    def is_recoverable(self):
+        return True
+
+
+@reader("count-many", slicer=ManySlicer, config=ManyConfig)
+class CountManyFetcher(Fetcher):
+    def fetch(self, request):
+        return [{"number": request["number"]}]

@@ -6,8 +6,6 @@ import random
 import socket
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import IO
@@ -18,6 +16,7 @@ import structlog
 from tsd.cli import exit_codes
 from tsd.cli.client import ApiFile, MasterClient
 from tsd.cli.supervisor import KILL_AFTER_S, Child, Supervisor
+from tsd.errors import ConfigError, exit_code_of
 from tsd.observe import log as logs
 from tsd.observe.notify import Notifier
 from tsd.observe.titles import title_up
@@ -41,16 +40,16 @@ def run_up(settings: Settings, *, announce: bool = True) -> int:
     notifier = Notifier.from_environment()
     data_dir = settings.tsd.data_dir
     try:
-        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        patience_s = settings.teraslice.shutdown_timeout_s + KILL_AFTER_S
-        with _lock(data_dir / "up.lock", patience_s=patience_s) as other:
+        with _open_lock(data_dir) as file:
+            patience_s = settings.teraslice.shutdown_timeout_s + KILL_AFTER_S
+            other = _lock(file, patience_s=patience_s)
             if other is not None:
                 print(f"tsd: {data_dir} is in use by another tsd (pid {other})", file=sys.stderr)
                 return exit_codes.BUSY
             return _supervise(_with_ports(settings), notifier, announce=announce)
-    except PermissionError as error:
-        print(f"tsd: {error.filename}: {error.strerror}", file=sys.stderr)
-        return exit_codes.PERMISSION
+    except ConfigError as error:
+        print(f"tsd: {error}", file=sys.stderr)
+        return exit_code_of(error)
 
 
 def _supervise(settings: Settings, notifier: Notifier, *, announce: bool) -> int:
@@ -102,26 +101,32 @@ def _wait_until_ready(api: ApiFile) -> int:
     return exit_codes.OK
 
 
-@contextmanager
-def _lock(path: Path, *, patience_s: float) -> Iterator[str | None]:
-    """Hold a lock file; yields None, or the pid in it when another process holds it.
+def _open_lock(data_dir: Path) -> IO[str]:
+    """Open the lock file of the data folder, which is made when it is missing."""
+    try:
+        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return (data_dir / "up.lock").open("a+", encoding="utf-8")
+    except OSError as error:
+        raise ConfigError("The data folder can not be used", [("tsd.data_dir", str(error))]) from error
+
+
+def _lock(file: IO[str], *, patience_s: float) -> str | None:
+    """Take the lock; returns None, or the pid in the file when another process holds it.
 
     The lock belongs to the open file, which the daemons inherit. So it outlives a supervisor that was killed
     until its daemons have drained, and that is waited for; a supervisor that lives is not.
     """
-    with path.open("a+", encoding="utf-8") as file:
-        deadline = time.monotonic() + patience_s
-        while not _try_lock(file):
-            file.seek(0)
-            holder = file.read().strip()
-            if (holder.isdigit() and Path(f"/proc/{holder}").exists()) or time.monotonic() > deadline:
-                yield holder or "unknown"
-                return
-            time.sleep(0.1)
-        file.truncate(0)
-        file.write(f"{os.getpid()}\n")
-        file.flush()
-        yield None
+    deadline = time.monotonic() + patience_s
+    while not _try_lock(file):
+        file.seek(0)
+        holder = file.read().strip()
+        if (holder.isdigit() and Path(f"/proc/{holder}").exists()) or time.monotonic() > deadline:
+            return holder or "unknown"
+        time.sleep(0.1)
+    file.truncate(0)
+    file.write(f"{os.getpid()}\n")
+    file.flush()
+    return None
 
 
 def _try_lock(file: IO[str]) -> bool:

@@ -21,7 +21,7 @@ from tsd import __version__
 from tsd.core.cluster.machine import ClusterMachine
 from tsd.core.cluster.records import ClusterSettings
 from tsd.core.messages import KINDS
-from tsd.errors import AssetError, ConfigError, SchemaTooNew, StoreError
+from tsd.errors import AssetError, ConfigError, StoreError, exit_code_of
 from tsd.master.api.app import ApiOptions, create_api
 from tsd.master.brain import Brain
 from tsd.master.clock import Clock
@@ -51,9 +51,6 @@ API_FILE = "api.json"
 SHUT_DOWN_S = 3.0
 """How long the last decisions may take at the end; in an outage of the store they would take for ever."""
 
-EXIT_FAILED = 1
-EXIT_CONFIG = 78
-
 
 def run_master(settings: Settings) -> int:
     """Run the master until SIGTERM or SIGINT; the exit code of the process.
@@ -61,8 +58,9 @@ def run_master(settings: Settings) -> int:
     A second signal cuts off the requests that are still being answered.
 
     Returns:
-        0 after a clean end; 78 when a setting or port is wrong or a newer tsd wrote the store, 1 when the
-        store can not be used. Those two come with one line on stderr.
+        0 after a clean end; 78 when a setting or port is wrong or a newer tsd wrote the store, 77 when the
+        data folder may not be written, 75 when another master uses it, 1 when the store can not be used for
+        another reason. All but the first come with one line on stderr.
     """
     title_master()
     logs.configure(settings.terafoundation, role="master")
@@ -70,19 +68,17 @@ def run_master(settings: Settings) -> int:
     code = 0
     try:
         trio.run(_run, settings, notifier)
-    except* (ConfigError, AssetError, SchemaTooNew) as group:
-        code = _complain(group, EXIT_CONFIG)
-    except* StoreError as group:
-        code = _complain(group, EXIT_FAILED)
+    except* (ConfigError, AssetError, StoreError) as group:
+        code = _complain(group)
     return code
 
 
-def _complain(group: BaseExceptionGroup[Exception], code: int) -> int:
+def _complain(group: BaseExceptionGroup[Exception]) -> int:
     error: BaseException = group
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     sys.stderr.write(f"tsd: {error}\n")
-    return code
+    return exit_code_of(error)
 
 
 async def _run(settings: Settings, notifier: Notifier) -> None:

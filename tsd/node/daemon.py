@@ -31,7 +31,7 @@ from tsd.core.cluster.node import (
 )
 from tsd.core.messages import KINDS, ProcessExit, ProcessSpec
 from tsd.core.records import ProcessRole
-from tsd.errors import ConfigError
+from tsd.errors import ConfigError, exit_code_of
 from tsd.mesh.codec import Codec
 from tsd.mesh.drive import Driver
 from tsd.mesh.endpoint import Dialer, Sent
@@ -47,8 +47,6 @@ from tsd.settings import Settings, advertised_host
 
 EX_TEMPFAIL = 75
 """Exit code when another daemon runs as this node here; it may be on its way out."""
-EX_CONFIG = 78
-"""Exit code when a setting is wrong; starting again does not help."""
 ENTRIES = {
     ProcessRole.CONTROLLER.value: "tsd.controller.process:controller_main",
     ProcessRole.WORKER.value: "tsd.worker.process:worker_main",
@@ -87,7 +85,7 @@ def run_node(settings: Settings, node_id: str | None = None) -> int:
             return trio.run(_run, settings, processes, notifier)
     except ConfigError as error:
         _log.error("node.misconfigured", reason=str(error))
-        return EX_CONFIG
+        return exit_code_of(error)
     except BlockingIOError:
         reason = f"another daemon runs as node {node_id} in {settings.tsd.data_dir}"
         _log.error("node.already_running", node_id=node_id, reason=reason)

@@ -13,11 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support.mesh import CODEC, Note
-from tsd.core.messages import KINDS
+from tsd.core.messages import KINDS, REVISION_MAX, NodeBeat, ProcessExit, ProcessReport
 from tsd.errors import LocalWireError, RemoteWireError
 from tsd.mesh.codec import Codec
 
 PRODUCT = Codec(KINDS)
+EXIT = {"proc_id": "ex/1", "ex_id": "ex", "exit_code": 0, "signal": None}
 
 
 @attrs.frozen(kw_only=True)
@@ -42,6 +43,10 @@ def values_of(hint):
     if attrs.has(hint):
         hints = typing.get_type_hints(hint)
         fields = {field.alias: values_of(hints[field.name]) for field in attrs.fields(hint)}
+        if "revision" in fields:
+            fields["revision"] = st.integers(-1, REVISION_MAX - 1)
+        if hint in (ProcessReport, ProcessExit):
+            return st.builds(lambda **given: hint(**given | {"proc_id": f"{given['ex_id']}/1"}), **fields)
         return st.builds(hint, **fields)
     if origin in (typing.Union, types.UnionType):
         return st.one_of([values_of(argument) for argument in arguments])
@@ -134,6 +139,21 @@ def test_a_reason_does_not_repeat_a_long_kind():
         CODEC.decode([b"k" * 100_000, b""])
 
     assert len(str(caught.value)) < 100
+
+
+@pytest.mark.parametrize(
+    ("kind", "message", "change"),
+    [
+        ("node-beat", NodeBeat(revision=1, runs=(), exits=()), {"revision": 2**63}),
+        ("node-beat", NodeBeat(revision=1, runs=(), exits=()), {"revision": -2}),
+        ("node-beat", NodeBeat(revision=1, runs=(), exits=()), {"exits": [EXIT | {"proc_id": "other/1"}]}),
+    ],
+)
+def test_a_report_that_can_not_be_true_is_refused(kind, message, change):
+    fields = msgspec.msgpack.decode(PRODUCT.encode(message)[1])
+
+    with pytest.raises(RemoteWireError):
+        PRODUCT.decode([kind.encode(), msgspec.msgpack.encode(fields | change)])
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,20 @@ import attrs
 
 from tsd.core.records import ExecutionStats, ProcessRole, SliceRow, SlicerPosition, UnfinishedSlice
 
+REVISION_MAX = 2**53
+"""Revisions are milliseconds of Unix time or a little more; a larger one is a broken peer's."""
+
+
+def _is_revision(_message: object, field: "attrs.Attribute[int]", value: int) -> None:
+    if not -1 <= value < REVISION_MAX:  # -1 is "none yet"
+        raise ValueError(f"{field.name} must be -1..{REVISION_MAX - 1}, got {value}")
+
+
+def _is_of_execution(report: "ProcessReport | ProcessExit", _field: object, ex_id: str) -> None:
+    if not report.proc_id.startswith(f"{ex_id}/"):
+        raise ValueError(f"process {report.proc_id} is none of execution {ex_id}")
+
+
 PROTOCOL = 1
 """Version of the wire; a hello with another one is refused with the reason."""
 LINK_SILENCE_BEATS = 3
@@ -76,7 +90,7 @@ class ProcessReport:
 
     proc_id: str
     role: ProcessRole
-    ex_id: str
+    ex_id: str = attrs.field(validator=_is_of_execution)
     job_id: str
     pid: int
 
@@ -94,7 +108,7 @@ class ProcessExit:
     """
 
     proc_id: str
-    ex_id: str
+    ex_id: str = attrs.field(validator=_is_of_execution)
     exit_code: int | None
     signal: int | None
     running: int | None = None
@@ -144,7 +158,7 @@ class NodeWanted:
 class NodeBeat:
     """Node to master: every beat, and at once when a process started or ended."""
 
-    revision: int
+    revision: int = attrs.field(validator=_is_revision)
     """Of the last `NodeWanted` taken in; the master sends it again when it is behind."""
     runs: tuple[ProcessReport, ...]
     exits: tuple[ProcessExit, ...]
@@ -312,7 +326,7 @@ class ControllerBeat:
     ex_id: str
     generation: int
     sent_at: float
-    revision: int
+    revision: int = attrs.field(validator=_is_revision)
     workers: tuple[str, ...]
     lost_workers: tuple[str, ...]
     exits_seen: tuple[str, ...]

@@ -85,6 +85,14 @@ def test_everybody_starts_before_anybody_gets_more_workers():
     }
 
 
+def test_the_room_of_one_that_waits_is_not_given_to_those_that_want_more():
+    """B10: slots come free one by one; whoever always wants more would take each of them."""
+    asks = [ask("starved", workers=7, controller=False, has_workers=True), ask("next")]
+
+    assert placed(place(rooms(a=1), asks)) == {}
+    assert placed(place(rooms(a=2), asks)) == {"next": ("a", ["a"])}
+
+
 def test_an_execution_without_any_worker_comes_first():
     asks = [
         ask("many", workers=5, controller=False, has_workers=True),
@@ -125,7 +133,9 @@ def test_no_more_is_given_than_is_free_and_nothing_that_was_not_asked_for(free, 
         assert grant.controller is None or by_id[grant.ex_id].controller
         assert grant.controller is not None or not by_id[grant.ex_id].controller
     left = sum(floor.values()) - len(given_away)
-    if left:
+    placed_ids = {grant.ex_id for grant in grants if grant.controller}
+    waiting = [each.needs for each in asks if each.controller and each.ex_id not in placed_ids]
+    if left > min(waiting, default=0):
         granted = {grant.ex_id: len(grant.workers) for grant in grants}
         missing = [each for each in asks if not each.controller and granted.get(each.ex_id, 0) < each.workers]
         assert not missing, "free slots are left while workers are missing"

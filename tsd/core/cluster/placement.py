@@ -1,7 +1,8 @@
 """Who runs where: a pure function of the free slots and of what is missing.
 
 Everybody who fits starts, first come first served; one that does not fit holds nobody back. What room is
-left goes to the executions that want more workers, oldest first.
+left goes to the executions that want more workers, oldest first; but while somebody waits to start, the few
+slots for that are kept. Slots come free one by one, so an execution that always wants more would take each.
 """
 
 import heapq
@@ -91,7 +92,8 @@ def place(rooms: Iterable[Room], asks: Sequence[Ask]) -> list[Grant]:
     1. Executions that have a controller and no worker get one worker.
     2. Executions without a controller get it and one worker, if `needs` slots are free: on the node with
        most free slots that has no controller, or else on the one with most free slots.
-    3. All others get workers as long as there are slots, dealt one by one to the emptiest node.
+    3. All others get workers as long as there are slots, dealt one by one to the emptiest node. If somebody
+       still waits for a controller, as many slots are left over as the most modest of them needs.
 
     Args:
         rooms: The nodes that can be placed on.
@@ -110,10 +112,13 @@ def place(rooms: Iterable[Room], asks: Sequence[Ask]) -> list[Grant]:
             grants[ask.ex_id].controller = floor.take_for_controller(ask.avoid)
             if ask.workers and floor.total:
                 grants[ask.ex_id].workers.append(floor.take_for_worker())
+    kept = min(
+        (ask.needs for ask in asks if ask.controller and grants[ask.ex_id].controller is None), default=0
+    )
     for ask in asks:
         grant = grants[ask.ex_id]
         if ask.controller and grant.controller is None:
             continue
-        missing = min(ask.workers - len(grant.workers), floor.total)
+        missing = max(0, min(ask.workers - len(grant.workers), floor.total - kept))
         grant.workers.extend(floor.take_for_worker() for _ in range(missing))
     return [grant for grant in grants.values() if grant.controller or grant.workers]

@@ -400,6 +400,23 @@ class TsdSettings:
         unit="bytes",
         doc="Largest request body the API reads; bundles have a limit of their own.",
     )
+    max_requests: int = setting(
+        "max_requests",
+        read_int(1),
+        1000,
+        kind="whole number",
+        unit="requests",
+        doc="Requests the API works on at the same time, those that wait for a stop included; more are"
+        " answered by 503.",
+    )
+    max_connections: int = setting(
+        "max_connections",
+        read_int(1),
+        2000,
+        kind="whole number",
+        unit="connections",
+        doc="Connections of clients to the API at the same time; more are answered by 503.",
+    )
     operation_modules: tuple[str, ...] = setting(
         "operation_modules",
         read_texts,

@@ -7,10 +7,12 @@ and what runs in the cluster goes on without it.
 import contextlib
 import json
 import os
+import resource
 import signal
 import socket
 import sys
 from collections.abc import AsyncIterator, Iterator
+from functools import partial
 from pathlib import Path
 
 import attrs
@@ -26,6 +28,7 @@ from tsd.master.api.app import ApiOptions, create_api
 from tsd.master.brain import Brain
 from tsd.master.clock import Clock
 from tsd.master.clusterview import ClusterService
+from tsd.master.connections import Connections
 from tsd.master.executions import ExecutionService
 from tsd.master.http import bind_api, serve_api, url_of
 from tsd.master.jobs import JobService
@@ -48,6 +51,8 @@ log = structlog.get_logger()
 
 API_FILE = "api.json"
 """In the data folder: `{"url", "mesh", "pid"}` of the master that runs."""
+OPEN_FILES = 65_536
+"""Files and connections the master may have open, where the system allows it."""
 SHUT_DOWN_S = 3.0
 """How long the last decisions may take at the end; in an outage of the store they would take for ever."""
 
@@ -64,6 +69,7 @@ def run_master(settings: Settings) -> int:
     """
     title_master()
     logs.configure(settings.terafoundation, role="master")
+    _allow_open_files()
     notifier = Notifier.from_environment()
     code = 0
     try:
@@ -71,6 +77,14 @@ def run_master(settings: Settings) -> int:
     except* (ConfigError, AssetError, StoreError) as group:
         code = _complain(group)
     return code
+
+
+def _allow_open_files() -> None:
+    """Each client is an open file; the usual limit is for programs that might use `select`."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _complain(group: BaseExceptionGroup[Exception]) -> int:
@@ -146,6 +160,7 @@ class _Master:
             ApiOptions(
                 body_size_max=self.settings.tsd.max_body_size,
                 answer_within_s=self.settings.teraslice.api_response_timeout_s,
+                request_max=self.settings.tsd.max_requests,
                 is_local=is_loopback(self.settings.tsd.listen),
             ),
         )
@@ -154,7 +169,8 @@ class _Master:
             nursery.start_soon(self._keep_watchdog)
             with _announced(self.settings.tsd.data_dir, {"url": url, "mesh": self.mesh.address}):
                 async with trio.open_nursery() as requests:
-                    await requests.start(serve_api, app, self.listener, self.stop.wait)
+                    serve = partial(serve_api, connections=Connections(self.settings.tsd.max_connections))
+                    await requests.start(serve, app, self.listener, self.stop.wait)
                     nursery.start_soon(self._take_signals, signals, requests.cancel_scope)
                     log.info("master.ready", url=url, mesh=self.mesh.address, version=__version__)
                     self.notifier.ready(f"serving at {url}")

@@ -1,26 +1,38 @@
-"""The listening socket of the API, and Hypercorn serving an application on it inside our nursery."""
+"""The listening socket of the API, and Hypercorn serving an application on its connections.
 
-import contextlib
+Connections are accepted here and not by Hypercorn, so that they can be counted, limited and cut.
+"""
+
 import errno
 import logging
-import os
 import socket
-import stat
 from collections.abc import Awaitable, Callable
-from pathlib import Path
-from typing import Any
+from functools import partial
+from typing import Any, cast
 
+import structlog
 import trio
+from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.config import Config
-from hypercorn.trio import serve
+from hypercorn.trio.tcp_server import TCPServer
+from hypercorn.trio.worker_context import WorkerContext
+from hypercorn.typing import ConnectionState
+from typing_extensions import override
 
 from tsd.errors import ConfigError
+from tsd.master.connections import Connections, turn_away
+
+log = structlog.get_logger()
 
 GRACEFUL_S = 3.0
 """How long requests in flight have to be answered when the API ends."""
 _HANG_UP_S = 1.0
 """After so much longer, connections whose client does not even read its answer are cut."""
 _BACKLOG = 1024
+HEADER_WITHIN_S = 5.0
+"""A connection must send a complete header within so many seconds, when it is new and after each answer."""
+HEADER_SIZE_MAX = 16 * 1024
+"""Largest path and headers of a request, in bytes, as in other servers; more is answered by 431."""
 
 
 def bind_api(host: str, port: int) -> socket.socket:
@@ -67,74 +79,69 @@ async def serve_api(
     listener: socket.socket,
     shutdown: Callable[[], Awaitable[None]],
     *,
+    connections: Connections,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve an application until `shutdown` returns, then answer what is in flight for `GRACEFUL_S`.
 
     Args:
-        app: The ASGI application.
+        app: The ASGI application; it needs no lifespan.
         listener: From `bind_api`; it is closed at the end.
         shutdown: Returns when the API is to end.
+        connections: The clients, none yet.
         task_status: Told when requests are served.
     """
+    context = WorkerContext(None)
+    serve = partial(_serve_connection, ASGIWrapper(app), _config(), context, connections)
+    async with trio.open_nursery() as serving:
+        async with (
+            trio.SocketListener(trio.socket.from_stdlib_socket(listener)) as listening,
+            trio.open_nursery() as accepting,
+        ):
+            accepting.start_soon(partial(trio.serve_listeners, serve, [listening], handler_nursery=serving))
+            task_status.started()
+            await shutdown()
+            accepting.cancel_scope.cancel()
+        await context.terminated.set()
+        serving.cancel_scope.deadline = trio.current_time() + GRACEFUL_S
+        # Hypercorn sends shielded, so a client that does not read its answer would keep it from ending.
+        serving.start_soon(partial(connections.hang_up, after_s=GRACEFUL_S + _HANG_UP_S))
+
+
+def _config() -> Config:
     config = Config()
-    port = listener.getsockname()[1]
-    config.bind = [f"fd://{listener.detach()}"]
-    config.backlog = _BACKLOG
-    config.graceful_timeout = GRACEFUL_S
     config.include_server_header = False
     config.errorlog = logging.getLogger("hypercorn")
-    # A client that went away in the middle of an answer is noticed by the sending side only.
-    async with trio.open_nursery() as nursery:
-        has_ended = trio.Event()
-
-        async def until_told() -> None:
-            await shutdown()
-            nursery.start_soon(_hang_up, port, has_ended)
-
-        await nursery.start(_serve, app, config, until_told, has_ended)
-        task_status.started()
+    config.keep_alive_timeout = HEADER_WITHIN_S
+    config.h11_max_incomplete_size = HEADER_SIZE_MAX
+    config.h2_max_header_list_size = HEADER_SIZE_MAX
+    return config
 
 
-async def _serve(
-    app: Any,
+class _Server(TCPServer):
+    """Hypercorn's end of a connection, which is over when its client has left."""
+
+    @override
+    async def _read_data(self) -> None:
+        await super()._read_data()
+        # Else it would wait for the time in which another request may come.
+        await self.idle_task.stop()
+
+
+async def _serve_connection(
+    app: ASGIWrapper,
     config: Config,
-    shutdown: Callable[[], Awaitable[None]],
-    has_ended: trio.Event,
-    *,
-    task_status: trio.TaskStatus[list[str]],
+    context: WorkerContext,
+    connections: Connections,
+    stream: trio.SocketStream,
 ) -> None:
-    try:
-        await serve(app, config, shutdown_trigger=shutdown, task_status=task_status)
-    finally:
-        has_ended.set()
-
-
-async def _hang_up(port: int, has_ended: trio.Event) -> None:
-    """Cut what is left when the time for answers is over.
-
-    Hypercorn sends shielded and without a limit, so one client that does not read would keep it from ending.
-    """
-    with trio.move_on_after(GRACEFUL_S + _HANG_UP_S):
-        await has_ended.wait()
-    if not has_ended.is_set():
-        _cut_connections(port)
-
-
-def _cut_connections(port: int) -> None:
-    for descriptor in Path("/proc/self/fd").iterdir():
-        with contextlib.suppress(OSError):
-            _cut_connection(int(descriptor.name), port)
-
-
-def _cut_connection(descriptor: int, port: int) -> None:
-    """End the connection behind a descriptor of this process if it is one of the API.
-
-    Raises:
-        OSError: The descriptor is no socket, or is gone.
-    """
-    if not stat.S_ISSOCK(os.fstat(descriptor).st_mode):
-        return
-    with socket.socket(fileno=os.dup(descriptor)) as connection:
-        if connection.type == socket.SOCK_STREAM and connection.getsockname()[1:2] == (port,):
-            connection.shutdown(socket.SHUT_RDWR)
+    with connections.joined(stream) as connection:
+        if connection is None:
+            await turn_away(stream)
+            return
+        try:
+            # It is a stream in all that Hypercorn uses; for its types, a stream is one of trio's own.
+            await _Server(app, config, context, ConnectionState({}), cast("Any", connection))
+        except Exception:
+            # A fault of one connection must not end the others, and with them the master.
+            log.exception("api.connection_failed")

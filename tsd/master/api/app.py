@@ -20,6 +20,7 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 from tsd.errors import InvalidRequest, StoreError, TsdError
 from tsd.master.api import cluster, executions, health, jobs, root, txt
 from tsd.master.api.framing import JSON_TYPE, UnsupportedBody, decode_body, encode_json
+from tsd.master.api.gate import Gate
 from tsd.master.api.inflow import Inflow
 from tsd.master.api.paths import canonical_path
 from tsd.master.api.problems import RETRY_AFTER_S, problem, status_of
@@ -30,8 +31,6 @@ log = structlog.get_logger()
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
 _READING = {"GET", "HEAD", "OPTIONS"}
-_BODY_TIMEOUT_S = 60
-"""How long a client may take to send a body."""
 
 
 @attrs.frozen(kw_only=True)
@@ -41,11 +40,13 @@ class ApiOptions:
     Attributes:
         body_size_max: Largest JSON body, in bytes.
         answer_within_s: Longest time one request may take.
+        request_max: Requests that are worked on at the same time; more are answered by 503.
         is_local: The API listens on a loopback address only.
     """
 
     body_size_max: int
     answer_within_s: float
+    request_max: int
     is_local: bool
 
 
@@ -71,6 +72,7 @@ class Api(QuartTrio):
     json_provider_class = _Json
     answer_within_s: float = 300
     body_size_max: int = 0
+    gate: Gate = Gate(0)
 
     @override
     async def asgi_app(self, scope: Any, receive: Any, send: Any) -> None:
@@ -83,8 +85,8 @@ class Api(QuartTrio):
 
     @override
     async def dispatch_request(self, request_context: Any = None) -> ResponseReturnValue:
-        """Run a handler, for as long as a request may take."""
-        with trio.fail_after(self.answer_within_s):
+        """Run a handler, for as long as a request may take. Its body has come by then."""
+        with self.gate.passed(request.path), trio.fail_after(self.answer_within_s):
             return await super().dispatch_request(request_context)
 
 
@@ -112,10 +114,10 @@ def create_api(service: MasterService, options: ApiOptions) -> Api:
     """
     app = Api("tsd", static_folder=None)
     app.answer_within_s = options.answer_within_s
+    app.gate = Gate(options.request_max)
     app.url_map.merge_slashes = False
     app.body_size_max = options.body_size_max
-    app.config["MAX_CONTENT_LENGTH"] = None  # `Inflow` does it
-    app.config["BODY_TIMEOUT"] = _BODY_TIMEOUT_S
+    app.config["MAX_CONTENT_LENGTH"] = app.config["BODY_TIMEOUT"] = None  # `Inflow` does both
     app.before_request(_before(options))
     app.after_request(_after)
     app.register_error_handler(HTTPException, _on_http_error)

@@ -28,6 +28,10 @@ class BodyTooLarge(InvalidRequest):
     """The body is larger than the limit, as sent or after inflating; HTTP 413."""
 
 
+class BodyTooSlow(InvalidRequest):
+    """The body comes so slowly that it is not waited for; HTTP 408."""
+
+
 def encode_json(value: object) -> bytes:
     """JSON text as clients of Teraslice get it: indented by 4, UTF-8, no newline at the end."""
     return msgspec.json.format(msgspec.json.encode(value), indent=4)

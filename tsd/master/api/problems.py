@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from tsd import errors
-from tsd.master.api.framing import BodyTooLarge, UnsupportedBody
+from tsd.master.api.framing import BodyTooLarge, BodyTooSlow, UnsupportedBody
 
 STATUS_OF: Mapping[type[errors.TsdError], int] = {
     errors.TsdError: 500,
@@ -24,6 +24,7 @@ STATUS_OF: Mapping[type[errors.TsdError], int] = {
     errors.InvalidRequest: 400,
     UnsupportedBody: 415,
     BodyTooLarge: 413,
+    BodyTooSlow: 408,
     errors.Unprocessable: 422,
     errors.StoreError: 503,
     errors.StoreCorrupt: 503,

@@ -18,12 +18,13 @@ from typing_extensions import override
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 
 from tsd.errors import InvalidRequest, StoreError, TsdError
-from tsd.master.api import cluster, executions, health, jobs, root, txt
+from tsd.master.api.catalogue import ENDPOINTS
 from tsd.master.api.framing import JSON_TYPE, UnsupportedBody, decode_body, encode_json
 from tsd.master.api.gate import Gate
 from tsd.master.api.inflow import Inflow
 from tsd.master.api.paths import canonical_path
 from tsd.master.api.problems import RETRY_AFTER_S, problem, status_of
+from tsd.master.api.routes import add_routes
 from tsd.master.service import MasterService
 from tsd.setting_fields import is_loopback
 
@@ -124,8 +125,7 @@ def create_api(service: MasterService, options: ApiOptions) -> Api:
     app.register_error_handler(TsdError, _on_error_of_ours)
     app.register_error_handler(trio.TooSlowError, _on_too_slow)
     app.register_error_handler(Exception, _on_fault)
-    for resource in (root, health, jobs, executions, cluster, txt):
-        resource.add_routes(app, service)
+    add_routes(app, service, ENDPOINTS)
     return app
 
 

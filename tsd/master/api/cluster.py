@@ -2,23 +2,32 @@
 
 from typing import Any
 
-from quart_trio import QuartTrio
-
+from tsd.master.api.documents import Controller, Node, Stats
+from tsd.master.api.endpoint import Group
 from tsd.master.service import MasterService
 
+_CLUSTER = Group("Cluster")
 
-def add_routes(app: QuartTrio, service: MasterService) -> None:
-    """Add the routes of this resource."""
-    cluster = service.cluster
 
-    @app.get("/cluster/state")
-    async def state() -> dict[str, Any]:
-        return cluster.state()
+@_CLUSTER.declare("GET", "/cluster/state", answer=dict[str, Node])
+async def cluster_state(service: MasterService) -> dict[str, Any]:
+    """Nodes by id, with their slots and processes.
 
-    @app.get("/cluster/controllers")
-    async def controllers() -> list[dict[str, Any]]:
-        return cluster.controllers()
+    The master is a node of its own, with the services that Teraslice's master runs.
+    """
+    return service.cluster.state()
 
-    @app.get("/cluster/stats")
-    async def stats() -> dict[str, Any]:
-        return cluster.stats()
+
+@_CLUSTER.declare("GET", "/cluster/controllers", answer=list[Controller])
+async def cluster_controllers(service: MasterService) -> list[dict[str, Any]]:
+    """Counters of every execution that runs."""
+    return service.cluster.controllers()
+
+
+@_CLUSTER.declare("GET", "/cluster/stats", answer=Stats)
+async def cluster_stats(service: MasterService) -> dict[str, Any]:
+    """Sums over all executions since the master started."""
+    return service.cluster.stats()
+
+
+ENDPOINTS = (cluster_state, cluster_controllers, cluster_stats)

@@ -1,27 +1,36 @@
 """`/health` and `/ready`: for load balancers and people who wonder."""
 
 from quart import Response
-from quart_trio import QuartTrio
 
+from tsd.master.api.documents import Health, Readiness
+from tsd.master.api.endpoint import Answer, Group
 from tsd.master.api.framing import JSON_TYPE, encode_json
 from tsd.master.service import MasterService
 
+_HEALTH = Group("Health")
 
-def add_routes(app: QuartTrio, service: MasterService) -> None:
-    """Add the routes of this resource."""
 
-    @app.get("/health")
-    async def health() -> dict[str, object]:
-        """The process lives and its loop turns."""
-        return {"status": "alive"}
+@_HEALTH.declare("GET", "/health", answer=Health)
+async def health(_service: MasterService) -> dict[str, object]:
+    """Whether the master lives.
 
-    @app.get("/ready")
-    async def ready() -> Response:
-        """Whether jobs can be posted now, and if not, why."""
-        reasons = service.why_not_ready()
-        status = "ready" if not reasons else "not ready"
-        return Response(
-            encode_json({"status": status, "reasons": reasons}),
-            status=503 if reasons else 200,
-            content_type=JSON_TYPE,
-        )
+    It does when it answers: the process is there and its loop turns.
+    """
+    return {"status": "alive"}
+
+
+@_HEALTH.declare(
+    "GET", "/ready", answer=Readiness, also={503: Answer(Readiness, "jobs can not be posted now, and why")}
+)
+async def ready(service: MasterService) -> Response:
+    """Whether jobs can be posted now, and if not, why."""
+    reasons = service.why_not_ready()
+    status = "ready" if not reasons else "not ready"
+    return Response(
+        encode_json({"status": status, "reasons": reasons}),
+        status=503 if reasons else 200,
+        content_type=JSON_TYPE,
+    )
+
+
+ENDPOINTS = (health, ready)

@@ -16,6 +16,8 @@ from tsd.errors import InvalidRequest
 _BOOLEANS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 WINDOW_MAX = 10_000
 """`from` + `size` may not exceed it."""
+WORKERS_MAX = 1_000_000
+"""More workers than anybody has; a request for more is a mistake."""
 
 
 @attrs.frozen(kw_only=True)
@@ -123,6 +125,11 @@ def read_words(values: Sequence[str]) -> tuple[str, ...]:
     return () if "*" in words else words
 
 
+def read_columns(values: Sequence[str]) -> tuple[str, ...]:
+    """Names separated by commas, or given several times; empty for those that the table has by itself."""
+    return tuple(name for value in values for part in value.split(",") if (name := part.strip()))
+
+
 def read_workers(pairs: Sequence[tuple[str, str]]) -> tuple[str, int]:
     """What to do with the number of workers: (`add`, `remove` or `total`, how many).
 
@@ -131,7 +138,7 @@ def read_workers(pairs: Sequence[tuple[str, str]]) -> tuple[str, int]:
     """
     given = [(name, value.strip()) for name, value in pairs if name in {"add", "remove", "total"}]
     number = read_number(given[0][1]) if len(given) == 1 else math.nan
-    if not (1 <= number <= 1_000_000 and number == int(number)):
+    if not (1 <= number <= WORKERS_MAX and number == int(number)):
         raise InvalidRequest(
             "Must provide a valid worker parameter(add/remove/total) that is a number and greater than zero"
         )

@@ -1,71 +1,234 @@
-"""Parameters of the request in hand that several resources share."""
+"""The query parameters that there are, each declared with its words and its schema.
 
-from typing import Any
+How a value is read is in `parameters`. A name means the same wherever it is declared.
+"""
 
-from quart import g, request
+from typing import Final
 
 from tsd.errors import InvalidRequest
 from tsd.master.api import parameters
-from tsd.master.api.framing import UnsupportedBody
+from tsd.master.api.endpoint import Given, Parameter, Query, Schema
 from tsd.master.api.parameters import Page
 from tsd.master.executions import StopOptions
-from tsd.master.lists import ListQuery
+from tsd.master.lists import DEFAULT_SORT, ListQuery
+
+LOG_LEVELS: Final = ("trace", "debug", "info", "warn", "error", "fatal")
+_CLEANUPS: Final = ("all", "errors", "pending")
+
+_BOOLEAN: Final[Schema] = {
+    "anyOf": [{"type": "boolean"}, {"type": "string", "enum": ["true", "false", "1", "0", "yes", "no", ""]}]
+}
+_COUNT: Final[Schema] = {
+    "anyOf": [
+        {"type": "number", "minimum": 0, "exclusiveMaximum": parameters.WINDOW_MAX + 1},
+        {"type": "string", "maxLength": 0},
+    ]
+}
+"""Fractions are cut off, so they are in order."""
+
+_SIZE = Parameter(name="size", words="how many at most", schema=_COUNT, default="100")
+_FROM = Parameter(
+    name="from",
+    words=f"how many to leave out first; `from` + `size` may be {parameters.WINDOW_MAX:,}",
+    schema=_COUNT,
+    default="0",
+)
+_SORT_WORDS = (
+    "`field:asc` or `field:desc`, several separated by commas; a field alone is ascending. "
+    "A field that can not be sorted by is answered by the list of those that can"
+)
+_SORT = Parameter(name="sort", words=_SORT_WORDS, default=DEFAULT_SORT)
+_FILTER = Parameter(name="filter", words="not supported yet", schema={"type": "string", "maxLength": 0})
 
 
-def page() -> Page:
-    """`size`, `from`, `sort`."""
-    values = request.args.getlist
-    return parameters.read_page(size=values("size"), start=values("from"), sort=values("sort"))
+def _flag(name: str, words: str, *, default: str) -> Parameter:
+    return Parameter(name=name, words=words, schema=_BOOLEAN, default=default)
 
 
-def listing() -> ListQuery:
-    """`size`, `from`, `sort`, `filter`."""
-    part = page()
-    text = ",".join(request.args.getlist("filter")).strip()
+# --- lists --------------------------------------------------------------------------------------
+
+
+def _read_page(given: Given) -> Page:
+    return parameters.read_page(size=given["size"], start=given["from"], sort=given["sort"])
+
+
+def _read_listing(given: Given) -> ListQuery:
+    part = _read_page(given)
+    text = ",".join(given["filter"]).strip()
     return ListQuery(size=part.size, start=part.start, sort=part.sort, filter_text=text)
 
 
-def deleted() -> bool:
-    """`deleted`."""
-    return parameters.read_deleted(request.args.getlist("deleted"))
+LISTING: Final = Query(parameters=(_SIZE, _FROM, _SORT, _FILTER), read=_read_listing)
+"""Which part of a list, in which order."""
 
 
-def ex_fields() -> tuple[str, ...] | None:
-    """`ex`: the fields of the latest execution to show with a job; empty for all, None for no execution."""
-    given = request.args.getlist("ex")
-    return parameters.read_words(given) if given else None
+def _read_window(given: Given) -> slice:
+    try:
+        page = _read_page(given)
+    except InvalidRequest:
+        return slice(0)
+    return slice(page.start, page.size)
 
 
-def cleanup() -> str:
-    """`cleanup_type` or `cleanup`; empty when there is none."""
-    values = request.args.getlist
-    word = parameters.one_of(values("cleanup_type")) or parameters.one_of(values("cleanup"))
-    if word not in {"", "all", "errors", "pending"}:
+WINDOW: Final = Query(
+    parameters=(
+        Parameter(
+            name="size", words="the row before which to end; nothing is shown if it is wrong", default="100"
+        ),
+        Parameter(name="from", words="the row to begin with; nothing is shown if it is wrong", default="0"),
+        Parameter(name="sort", words="has no effect"),
+    ),
+    read=_read_window,
+)
+"""Rows from `from` up to `size`, which is the end here and not a count, as in Teraslice."""
+
+DELETED: Final = Query(
+    parameters=(
+        _flag("deleted", "lists those that are deleted, and only those; empty means true", default="false"),
+    ),
+    read=lambda given: parameters.read_deleted(given["deleted"]),
+)
+ACTIVE: Final = Query(
+    parameters=(_flag("active", "only those that are active, or that are not", default="both"),),
+    read=lambda given: parameters.read_flag("active", given["active"]),
+)
+STATUSES: Final = Query(
+    parameters=(
+        Parameter(
+            name="status",
+            words="only those in this status, or in one of several separated by commas; `*` for all",
+            default="all",
+        ),
+    ),
+    read=lambda given: parameters.read_words(given["status"]),
+)
+
+
+def _read_ex_fields(given: Given) -> tuple[str, ...] | None:
+    return parameters.read_words(given["ex"]) if given["ex"] else None
+
+
+EX_FIELDS: Final = Query(
+    parameters=(
+        Parameter(
+            name="ex",
+            words="adds, as `ex`, such fields of the latest execution, separated by commas; all when empty",
+        ),
+    ),
+    read=_read_ex_fields,
+)
+"""The fields of the latest execution to show with a job; empty for all, None for no execution."""
+
+# --- verbs --------------------------------------------------------------------------------------
+
+STARTS: Final = Query(
+    parameters=(_flag("start", "also runs the job", default="true"),),
+    read=lambda given: parameters.read_boolean("start", given["start"], default=True),
+)
+
+
+def _read_stop_options(given: Given) -> StopOptions:
+    return StopOptions(
+        is_blocking=parameters.read_boolean("blocking", given["blocking"], default=True),
+        is_forced=parameters.read_boolean("force", given["force"], default=False),
+        within_s=parameters.read_duration_s("timeout", given["timeout"]),
+    )
+
+
+STOP_OPTIONS: Final = Query(
+    parameters=(
+        _flag("blocking", "answers when it has ended", default="true"),
+        Parameter(
+            name="timeout",
+            words="how long running slices have to end: milliseconds, or a text such as `90s`",
+            default="shutdown_timeout",
+        ),
+        _flag("force", "does not wait for running slices", default="false"),
+    ),
+    read=_read_stop_options,
+)
+
+
+def _read_cleanup(given: Given) -> str:
+    word = parameters.one_of(given["cleanup_type"]) or parameters.one_of(given["cleanup"])
+    if word not in {"", *_CLEANUPS}:
         raise InvalidRequest("cleanup_type must be empty or set to all, errors, pending")
     return word
 
 
-def stop_options() -> StopOptions:
-    """`blocking`, `timeout`, `force`."""
-    values = request.args.getlist
-    return StopOptions(
-        is_blocking=parameters.read_boolean("blocking", values("blocking"), default=True),
-        is_forced=parameters.read_boolean("force", values("force"), default=False),
-        within_s=parameters.read_duration_s("timeout", values("timeout")),
+CLEANUP: Final = Query(
+    parameters=(
+        Parameter(
+            name="cleanup_type",
+            words="ends after running such slices again, instead of going on after them",
+            schema={"type": "string", "enum": [*_CLEANUPS, ""]},
+        ),
+        Parameter(name="cleanup", words="another name of `cleanup_type`, which wins"),
+    ),
+    read=_read_cleanup,
+)
+"""`all`, `errors`, `pending`; empty to go on."""
+
+
+def _read_workers(given: Given) -> tuple[str, int]:
+    names = ("add", "remove", "total")
+    return parameters.read_workers([(name, value) for name in names for value in given[name]])
+
+
+def _worker_count(name: str, words: str) -> Parameter:
+    return Parameter(
+        name=name,
+        words=f"{words}; exactly one of `add`, `remove` and `total` is given",
+        schema={"type": "integer", "minimum": 1, "maximum": parameters.WORKERS_MAX},
     )
 
 
-def workers() -> tuple[str, int]:
-    """`add`, `remove` or `total`, and how many."""
-    return parameters.read_workers(list(request.args.items(multi=True)))
+WORKERS: Final = Query(
+    parameters=(
+        _worker_count("add", "how many more"),
+        _worker_count("remove", "how many less"),
+        _worker_count("total", "how many in all"),
+    ),
+    read=_read_workers,
+)
+"""What to do with the number of workers, and how many."""
 
 
-def body() -> dict[str, Any]:
-    """The body as an object; an array has nothing that is asked for, so it is an empty one.
+def _read_log_level(given: Given) -> str:
+    level = parameters.one_of(given["log_level"])
+    if level not in LOG_LEVELS:
+        shown = level[:80] or "undefined"
+        raise InvalidRequest(f'Invalid log level "{shown}", must be one of: {", ".join(LOG_LEVELS)}')
+    return level
 
-    Raises:
-        UnsupportedBody: It is of a type that is not read.
-    """
-    if isinstance(g.body, UnsupportedBody):
-        raise g.body
-    return g.body if isinstance(g.body, dict) else {}
+
+LOG_LEVEL: Final = Query(
+    parameters=(
+        Parameter(
+            name="log_level",
+            words="the level from which they log",
+            schema={"type": "string", "enum": list(LOG_LEVELS)},
+            is_required=True,
+        ),
+    ),
+    read=_read_log_level,
+)
+
+# --- tables -------------------------------------------------------------------------------------
+
+FIELDS: Final = Query(
+    parameters=(
+        Parameter(
+            name="fields",
+            words="the columns, separated by commas; `a.b` and `a[0].b` reach into objects",
+            default="those of the table",
+        ),
+    ),
+    read=lambda given: parameters.read_columns(given["fields"]),
+)
+HEADERS: Final = Query(
+    parameters=(
+        Parameter(name="headers", words="`false` leaves out the names of the columns", default="true"),
+    ),
+    read=lambda given: given["headers"][:1] != ["false"],
+)

@@ -1,13 +1,16 @@
 """`GET /`: what this cluster is."""
 
-from quart_trio import QuartTrio
-
+from tsd.master.api.documents import Info
+from tsd.master.api.endpoint import Group
 from tsd.master.service import MasterService
 
+_CLUSTER = Group("Cluster")
 
-def add_routes(app: QuartTrio, service: MasterService) -> None:
-    """Add the routes of this resource."""
 
-    @app.get("/")
-    async def info() -> dict[str, object]:
-        return service.info()
+@_CLUSTER.declare("GET", "/", answer=Info)
+async def info(service: MasterService) -> dict[str, object]:
+    """What this cluster is."""
+    return service.info()
+
+
+ENDPOINTS = (info,)

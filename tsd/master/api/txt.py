@@ -1,14 +1,18 @@
 """`/txt`: lists as text tables for people at a terminal."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from quart import Response, request
-from quart_trio import QuartTrio
+from quart import Response
 
-from tsd.errors import InvalidRequest
-from tsd.master.api import parameters, queries, table
+from tsd.master.api import queries, table
+from tsd.master.api.endpoint import Answer, Group, Query
+from tsd.master.lists import ListQuery
 from tsd.master.service import MasterService
+
+Columns = tuple[str, ...]
+
+_TABLES = Group("Tables")
 
 _WORKERS = ("assignment", "job_id", "ex_id", "node_id", "pid")
 _NODES = ("node_id", "state", "hostname", "total", "active", "pid", "teraslice_version", "node_version")
@@ -35,63 +39,85 @@ _CONTROLLERS = (
 )
 _TEXT_TYPE = "text/html; charset=utf-8"
 """What Teraslice says of its tables, and what clients therefore may match."""
+_TABLE = Answer(str, "the table, as plain text", _TEXT_TYPE)
+_SHAPE: Mapping[str, Query[Any]] = {"columns": queries.FIELDS, "has_headers": queries.HEADERS}
 
 
-def add_routes(app: QuartTrio, service: MasterService) -> None:
-    """Add the routes of this resource."""
-
-    @app.get("/txt/workers")
-    async def workers_table() -> Response:
-        rows = [
-            {**process, "node_id": node["node_id"], "hostname": node["hostname"]}
-            for node in service.cluster.state().values()
-            if node["state"] == "connected"
-            for process in node["active"]
-        ]
-        return _table(_window(rows), _WORKERS)
-
-    @app.get("/txt/nodes")
-    async def nodes_table() -> Response:
-        rows = [{**node, "active": len(node["active"])} for node in service.cluster.state().values()]
-        return _table(_window(rows), _NODES)
-
-    @app.get("/txt/jobs")
-    async def jobs_table() -> Response:
-        is_deleted = queries.deleted()
-        rows = await service.jobs.find(
-            queries.listing(),
-            is_active=parameters.read_flag("active", request.args.getlist("active")),
-            is_deleted=is_deleted,
-            ex_fields=None,
-        )
-        return _table(rows, (*_JOBS, "_deleted_on") if is_deleted else _JOBS)
-
-    @app.get("/txt/ex")
-    async def executions_table() -> Response:
-        is_deleted = queries.deleted()
-        rows = await service.executions.find(queries.listing(), statuses=(), is_deleted=is_deleted)
-        return _table(rows, (*_EXECUTIONS, "_deleted_on") if is_deleted else _EXECUTIONS)
-
-    @app.get("/txt/controllers")
-    async def controllers_table() -> Response:
-        return _table(_window(service.cluster.controllers()), _CONTROLLERS)
+@_TABLES.declare(
+    "GET",
+    "/txt/jobs",
+    query={
+        "listing": queries.LISTING,
+        "is_active": queries.ACTIVE,
+        "is_deleted": queries.DELETED,
+        **_SHAPE,
+    },
+    answer=_TABLE,
+)
+async def jobs_table(
+    service: MasterService,
+    *,
+    listing: ListQuery,
+    is_active: bool | None,
+    is_deleted: bool,
+    columns: Columns,
+    has_headers: bool,
+) -> Response:
+    """Jobs as a table."""
+    rows = await service.jobs.find(listing, is_active=is_active, is_deleted=is_deleted, ex_fields=None)
+    default = (*_JOBS, "_deleted_on") if is_deleted else _JOBS
+    return _table(rows, columns or default, has_headers=has_headers)
 
 
-def _window(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The rows from `from` up to `size`, which is the end here and not a count, as in Teraslice."""
-    try:
-        page = queries.page()
-    except InvalidRequest:
-        return []
-    return rows[page.start : page.size]
+@_TABLES.declare(
+    "GET",
+    "/txt/ex",
+    query={"listing": queries.LISTING, "is_deleted": queries.DELETED, **_SHAPE},
+    answer=_TABLE,
+)
+async def executions_table(
+    service: MasterService, *, listing: ListQuery, is_deleted: bool, columns: Columns, has_headers: bool
+) -> Response:
+    """Executions as a table."""
+    rows = await service.executions.find(listing, statuses=(), is_deleted=is_deleted)
+    default = (*_EXECUTIONS, "_deleted_on") if is_deleted else _EXECUTIONS
+    return _table(rows, columns or default, has_headers=has_headers)
 
 
-def _table(rows: Sequence[dict[str, Any]], default: tuple[str, ...]) -> Response:
-    columns = [
-        name
-        for value in request.args.getlist("fields")
-        for part in value.split(",")
-        if (name := part.strip())
+@_TABLES.declare("GET", "/txt/nodes", query={"window": queries.WINDOW, **_SHAPE}, answer=_TABLE)
+async def nodes_table(
+    service: MasterService, *, window: slice, columns: Columns, has_headers: bool
+) -> Response:
+    """Nodes as a table."""
+    rows = [{**node, "active": len(node["active"])} for node in service.cluster.state().values()]
+    return _table(rows[window], columns or _NODES, has_headers=has_headers)
+
+
+@_TABLES.declare("GET", "/txt/workers", query={"window": queries.WINDOW, **_SHAPE}, answer=_TABLE)
+async def workers_table(
+    service: MasterService, *, window: slice, columns: Columns, has_headers: bool
+) -> Response:
+    """Processes of the nodes as a table."""
+    rows = [
+        {**process, "node_id": node["node_id"], "hostname": node["hostname"]}
+        for node in service.cluster.state().values()
+        if node["state"] == "connected"
+        for process in node["active"]
     ]
-    text = table.render(rows, columns or default, has_headers=request.args.get("headers") != "false")
-    return Response(text, content_type=_TEXT_TYPE)
+    return _table(rows[window], columns or _WORKERS, has_headers=has_headers)
+
+
+@_TABLES.declare("GET", "/txt/controllers", query={"window": queries.WINDOW, **_SHAPE}, answer=_TABLE)
+async def controllers_table(
+    service: MasterService, *, window: slice, columns: Columns, has_headers: bool
+) -> Response:
+    """Executions that run as a table."""
+    rows = service.cluster.controllers()
+    return _table(rows[window], columns or _CONTROLLERS, has_headers=has_headers)
+
+
+def _table(rows: Sequence[dict[str, Any]], columns: Columns, *, has_headers: bool) -> Response:
+    return Response(table.render(rows, columns, has_headers=has_headers), content_type=_TEXT_TYPE)
+
+
+ENDPOINTS = (jobs_table, executions_table, nodes_table, workers_table, controllers_table)

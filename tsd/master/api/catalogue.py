@@ -1,0 +1,9 @@
+"""Every endpoint that there is."""
+
+from typing import Final
+
+from tsd.master.api import cluster, executions, health, jobs, root, txt
+
+ENDPOINTS: Final = tuple(
+    endpoint for resource in (jobs, executions, root, cluster, txt, health) for endpoint in resource.ENDPOINTS
+)

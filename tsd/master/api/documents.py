@@ -1,0 +1,266 @@
+"""The documents of the API, as classes that msgspec has JSON schemas for.
+
+Their fields have the names that clients see. Documents are open: a later version may add fields, and in a
+job users put what they like. Nothing is made of these classes; answers are what the services return, and
+tests hold them against the schemas.
+"""
+
+from typing import Annotated, Any, Literal
+
+import attrs
+from msgspec import UNSET, Meta, UnsetType
+
+from tsd.core.records import Status
+
+Time = Annotated[
+    str, Meta(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z$", examples=["2026-01-31T01:02:03.004Z"])
+]
+Count = Annotated[int, Meta(ge=0)]
+Id = Annotated[str, Meta(min_length=1)]
+
+# --- what every endpoint may answer -------------------------------------------------------------
+
+
+@attrs.frozen(kw_only=True)
+class Problem:
+    """Why a request did not succeed."""
+
+    error: Annotated[int, Meta(ge=400, le=599, description="the status")]
+    message: Annotated[str, Meta(description="what is wrong, for people")]
+
+
+# --- jobs ---------------------------------------------------------------------------------------
+
+
+@attrs.frozen(kw_only=True)
+class OperationEntry:
+    """An operation of a job, with its own options."""
+
+    _op: Annotated[str, Meta(min_length=1, description="which operation")]
+
+
+@attrs.frozen(kw_only=True)
+class JobBody:
+    """A job, as it is posted."""
+
+    operations: Annotated[
+        list[OperationEntry], Meta(min_length=2, description="a reader first, then processors")
+    ]
+    name: Annotated[str | UnsetType, Meta(description="for people")] = UNSET
+
+
+@attrs.frozen(kw_only=True)
+class Job:
+    """A stored job: what was posted, and what the store adds."""
+
+    job_id: Id
+    _context: Literal["job"]
+    _created: Time
+    _updated: Time
+    operations: Annotated[list[dict[str, Any]], Meta(description="as posted, as all that is not named here")]
+    active: Annotated[bool | UnsetType, Meta(description="whether people still use it")] = UNSET
+    _deleted: Literal[True] | UnsetType = UNSET
+    _deleted_on: Time | UnsetType = UNSET
+    ex: Annotated[dict[str, Any] | UnsetType, Meta(description="fields of its latest execution")] = UNSET
+    warnings: Annotated[list[dict[str, Any]] | UnsetType, Meta(description="deprecated options")] = UNSET
+
+
+@attrs.frozen(kw_only=True)
+class Ids:
+    """What was made of a request."""
+
+    job_id: Id
+    ex_id: Annotated[str | UnsetType, Meta(description="the new execution, if it runs")] = UNSET
+    warnings: Annotated[list[dict[str, Any]] | UnsetType, Meta(description="deprecated options")] = UNSET
+
+
+# --- executions ---------------------------------------------------------------------------------
+
+
+@attrs.frozen(kw_only=True)
+class Execution:
+    """An execution: the job with all defaults, and what became of it."""
+
+    ex_id: Id
+    job_id: Id
+    _context: Literal["ex"]
+    _status: Status
+    _created: Time
+    _updated: Time
+    _has_errors: Annotated[bool, Meta(description="a slice failed for good")]
+    _failureReason: Annotated[str, Meta(description="why it ended badly; empty otherwise")]  # noqa: N815  # clients know it
+    _slicer_stats: Annotated[dict[str, Any], Meta(description="its last counters")]
+    name: str
+    lifecycle: Literal["once", "persistent"]
+    operations: list[dict[str, Any]]
+    workers: Count
+    slicers: Count
+    recovered_execution: Annotated[str | UnsetType, Meta(description="the one that it goes on from")] = UNSET
+    recovered_slice_type: Annotated[str | UnsetType, Meta(description="which of its slices run again")] = (
+        UNSET
+    )
+    slicer_hostname: Annotated[str | UnsetType, Meta(description="where its controller runs or ran")] = UNSET
+    slicer_port: int | UnsetType = UNSET
+    _deleted: Literal[True] | UnsetType = UNSET
+    _deleted_on: Time | UnsetType = UNSET
+
+
+@attrs.frozen(kw_only=True)
+class SliceError:
+    """A slice that failed for good."""
+
+    slice_id: Id
+    slicer_id: Count
+    slicer_order: Count
+    request: Annotated[str, Meta(description="the slice request, as JSON text")]
+    state: Literal["error"]
+    ex_id: Id
+    _created: Time
+    _updated: Time
+    error: Annotated[str, Meta(description="the last traceback")]
+    retry_count: Annotated[int | UnsetType, Meta(ge=1)] = UNSET
+
+
+@attrs.frozen(kw_only=True)
+class Stopped:
+    """The status when the request was answered."""
+
+    status: Status
+    message: Annotated[str | UnsetType, Meta(description="when it was forced")] = UNSET
+
+
+@attrs.frozen(kw_only=True)
+class Paused:
+    """The controller has confirmed it."""
+
+    status: Literal["paused"]
+
+
+@attrs.frozen(kw_only=True)
+class Resumed:
+    """The controller has confirmed it."""
+
+    status: Literal["running"]
+
+
+@attrs.frozen(kw_only=True)
+class Message:
+    """What was done, in words."""
+
+    message: str
+
+
+@attrs.frozen(kw_only=True)
+class LogLevel:
+    """The log level that was set."""
+
+    exId: Id  # noqa: N815  # clients know it
+    level: str
+
+
+# --- the cluster --------------------------------------------------------------------------------
+
+
+@attrs.frozen(kw_only=True)
+class Info:
+    """What this cluster is."""
+
+    arch: Annotated[str, Meta(description="the processor", examples=["x64"])]
+    clustering_type: Literal["native"]
+    name: Annotated[str, Meta(description="of the cluster")]
+    node_version: Annotated[str, Meta(description="of Python")]
+    platform: str
+    teraslice_version: Annotated[str, Meta(description="whose job files and API these are")]
+    tsd_version: str
+
+
+@attrs.frozen(kw_only=True)
+class Process:
+    """A process of a node."""
+
+    worker_id: Annotated[int, Meta(ge=1, description="unique on its node")]
+    assignment: Literal["execution_controller", "worker", "cluster_master", "assets_service"]
+    pid: int
+    ex_id: Id | UnsetType = UNSET
+    job_id: Id | UnsetType = UNSET
+
+
+@attrs.frozen(kw_only=True)
+class Node:
+    """A node of the cluster."""
+
+    node_id: Id
+    hostname: str
+    pid: int
+    node_version: Annotated[str, Meta(description="of Python")]
+    teraslice_version: str
+    total: Annotated[int, Meta(ge=0, description="its slots")]
+    state: Literal["connected", "disconnected"]
+    available: Annotated[int, Meta(description="free slots")]
+    active: list[Process]
+    tsd_version: str | UnsetType = UNSET
+
+
+@attrs.frozen(kw_only=True)
+class Controller:
+    """An execution that runs, with the counters of its controller."""
+
+    ex_id: Id
+    job_id: Id
+    name: str
+    workers_available: Count
+    workers_active: Count
+    workers_joined: Count
+    workers_reconnected: Count
+    workers_disconnected: Count
+    job_duration: Annotated[int, Meta(ge=0, description="whole seconds, set at the end")]
+    failed: Count
+    subslices: Count
+    queued: Count
+    slice_range_expansion: Count
+    processed: Annotated[int, Meta(ge=0, description="includes `failed`")]
+    slicers: Count
+    subslice_by_key: Count
+    started: Annotated[str, Meta(description="the time at which it began")]
+    stalled_workers: Annotated[int, Meta(ge=0, description="connected, but their interpreters are held")]
+    refused_results: Annotated[int, Meta(ge=0, description="late or double results that do not count")]
+    queuing_complete: Annotated[str | UnsetType, Meta(description="the time at which slicing ended")] = UNSET
+
+
+@attrs.frozen(kw_only=True)
+class Totals:
+    """Sums over all executions since the master started."""
+
+    processed: Count
+    failed: Count
+    queued: Count
+    job_duration: Count
+    workers_joined: Count
+    workers_disconnected: Count
+    workers_reconnected: Count
+
+
+@attrs.frozen(kw_only=True)
+class Stats:
+    """The totals, under both names that clients look for."""
+
+    controllers: Totals
+    slicer: Totals
+
+
+# --- health -------------------------------------------------------------------------------------
+
+
+@attrs.frozen(kw_only=True)
+class Health:
+    """The process lives."""
+
+    status: Literal["alive"]
+
+
+@attrs.frozen(kw_only=True)
+class Readiness:
+    """Whether jobs can be posted now, and if not, why."""
+
+    status: Literal["ready", "not ready"]
+    reasons: list[str]

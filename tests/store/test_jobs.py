@@ -133,6 +133,7 @@ async def test_lists_show_the_last_updated_first_and_no_deleted_ones(store):
     """REST 32, 37."""
     for job_id in ("j1", "j2", "j3"):
         await store.create_job(job_id, POSTED)
+    await trio.sleep(0.002)  # times are milliseconds; within one, the last created is first
     await store.update_job("j1", POSTED)
     await store.delete_job("j2")
 

@@ -26,6 +26,7 @@ from typing import assert_never
 import attrs
 
 from tsd.core.cluster.controllers import ControllerDesk
+from tsd.core.cluster.counting import Counting
 from tsd.core.cluster.events import (
     Answer,
     DrainNode,
@@ -55,10 +56,12 @@ from tsd.core.cluster.requests import change_execution
 from tsd.core.cluster.roster import Roster
 from tsd.core.cluster.stopping import check_stopped
 from tsd.core.cluster.views import (
+    ClusterFigures,
     ClusterStats,
     ControllerView,
     ExecutionView,
     NodeView,
+    figures_of,
     is_listed,
     view_execution,
     view_node,
@@ -80,11 +83,14 @@ class ClusterMachine:
     _is_closing: bool = attrs.field(default=False, init=False)
     _now: float = attrs.field(default=0.0, init=False)
     _ended_stats: ClusterStats = attrs.field(factory=ClusterStats, init=False)
+    _counting: Counting = attrs.field(factory=Counting, init=False)
 
     def __attrs_post_init__(self) -> None:
-        settings, members, roster = self.settings, self._members, self._roster
-        self._nodes = NodeDesk(settings=settings, members=members, roster=roster)
-        self._controllers = ControllerDesk(settings=settings, members=members, roster=roster)
+        settings, members, roster, counting = self.settings, self._members, self._roster, self._counting
+        self._nodes = NodeDesk(settings=settings, members=members, roster=roster, counting=counting)
+        self._controllers = ControllerDesk(
+            settings=settings, members=members, roster=roster, counting=counting
+        )
 
     @classmethod
     def restore(
@@ -197,6 +203,20 @@ class ClusterMachine:
             stats = stats.plus(execution.stats)
         return stats
 
+    def figures(self) -> ClusterFigures:
+        """All that is measured of the cluster, as it is now."""
+        free, takers = self._room()
+        return ClusterFigures(
+            executions=tuple(figures_of(each) for each in self._roster if each.is_active),
+            nodes_connected=sum(node.link.is_reachable for node in self._members.nodes.values()),
+            nodes_disconnected=sum(not node.link.is_reachable for node in self._members.nodes.values()),
+            nodes_taking_work=takers,
+            slots=sum(node.slots for node in self._members.nodes.values() if node.link.is_reachable),
+            slots_free=free,
+            stats=self.cluster_stats(),
+            counts=self._counting.totals(),
+        )
+
     def _room(self) -> tuple[int, int]:
         nodes = [node for node in self._members.nodes.values() if node.takes_work]
         return sum(max(0, node.free) for node in nodes), len(nodes)
@@ -243,6 +263,7 @@ class ClusterMachine:
                 out.send(controller.proc_id, execution.next_wanted(now))
             if not execution.is_active and not self._members.has_processes(execution.ex_id, reachable=False):
                 self._roster.forget(execution)
+                self._counting.forget_execution(execution.ex_id)
                 self._ended_stats = self._ended_stats.plus(execution.stats)
         self._roster.settle()
         for node in list(self._members.stale()):

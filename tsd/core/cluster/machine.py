@@ -56,6 +56,7 @@ from tsd.core.cluster.requests import change_execution
 from tsd.core.cluster.roster import Roster
 from tsd.core.cluster.stopping import check_stopped
 from tsd.core.cluster.views import (
+    Capacity,
     ClusterFigures,
     ClusterStats,
     ControllerView,
@@ -203,16 +204,23 @@ class ClusterMachine:
             stats = stats.plus(execution.stats)
         return stats
 
+    def capacity(self) -> Capacity:
+        """What the nodes have to give now."""
+        connected = [node for node in self._members.nodes.values() if node.link.is_reachable]
+        free, takers = self._room()
+        return Capacity(
+            nodes_connected=len(connected),
+            nodes_away=len(self._members.nodes) - len(connected),
+            nodes_taking_work=takers,
+            slots=sum(node.slots for node in connected),
+            slots_free=free,
+        )
+
     def figures(self) -> ClusterFigures:
         """All that is measured of the cluster, as it is now."""
-        free, takers = self._room()
         return ClusterFigures(
             executions=tuple(figures_of(each) for each in self._roster if each.is_active),
-            nodes_connected=sum(node.link.is_reachable for node in self._members.nodes.values()),
-            nodes_disconnected=sum(not node.link.is_reachable for node in self._members.nodes.values()),
-            nodes_taking_work=takers,
-            slots=sum(node.slots for node in self._members.nodes.values() if node.link.is_reachable),
-            slots_free=free,
+            capacity=self.capacity(),
             stats=self.cluster_stats(),
             counts=self._counting.totals(),
         )

@@ -113,24 +113,34 @@ class ExecutionFigures:
 
 
 @attrs.frozen(kw_only=True)
+class Capacity:
+    """What the nodes have to give.
+
+    Attributes:
+        nodes_away: Nodes whose return is waited for.
+        nodes_taking_work: Connected ones on which something may be placed.
+        slots: Of connected nodes.
+        slots_free: Of those that take work.
+    """
+
+    nodes_connected: int
+    nodes_away: int
+    nodes_taking_work: int
+    slots: int
+    slots_free: int
+
+
+@attrs.frozen(kw_only=True)
 class ClusterFigures:
     """What is measured of the cluster at one moment.
 
     Attributes:
-        nodes_disconnected: Nodes whose return is waited for.
-        nodes_taking_work: Connected ones on which something may be placed.
-        slots: Of connected nodes.
-        slots_free: Of those that take work.
         stats: Sums of the counters that controllers show.
         counts: Sums that never fall.
     """
 
     executions: tuple[ExecutionFigures, ...]
-    nodes_connected: int
-    nodes_disconnected: int
-    nodes_taking_work: int
-    slots: int
-    slots_free: int
+    capacity: Capacity
     stats: ClusterStats
     counts: ClusterCounts
 

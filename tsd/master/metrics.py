@@ -262,7 +262,8 @@ def _put_mesh(sheet: Sheet, reading: Reading) -> None:
         sheet.put(names.MESH_UNREACHABLE, mesh.unreachable, role)
         sheet.put(names.MESH_FULL, mesh.full, role)
         sheet.put(names.MESH_DROPPED, mesh.dropped, role)
-        sheet.put(names.MESH_RECONNECTS, mesh.reconnects, role)
+        if mesh is not reading.mesh:  # the master dials nobody
+            sheet.put(names.MESH_RECONNECTS, mesh.reconnects, role)
         sheet.put(names.MESH_QUEUED, mesh.queued, role)
 
 

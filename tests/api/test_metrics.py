@@ -8,8 +8,8 @@ from pathlib import Path
 import attrs
 import pytest
 import trio
-from prometheus_client.parser import text_string_to_metric_families
 
+from tests.support.scrape import fallen, series, values_of
 from tests.support.waiting import wait_for
 from tsd.core.cluster.events import ExecutionAdded
 from tsd.core.cluster.machine import ClusterMachine
@@ -71,21 +71,6 @@ class SmallCluster:
     async def values(self):
         """{(name, labels but for the two that all have): value}; the parser has found nothing wrong."""
         return values_of(await self.text())
-
-
-def values_of(text):
-    found = {}
-    for family in text_string_to_metric_families(text):
-        for sample in family.samples:
-            labels = {key: value for key, value in sample.labels.items() if key not in {"name", "url"}}
-            key = (sample.name, *sorted(labels.items()))
-            assert key not in found, f"{key} is there twice"
-            found[key] = sample.value
-    return found
-
-
-def series(name, **labels):
-    return (name, *sorted(labels.items()))
 
 
 @contextlib.asynccontextmanager
@@ -249,11 +234,6 @@ async def test_an_execution_that_ends_takes_its_series_with_it_and_no_counter_fa
     assert not any("ex_id" in dict(key[1:]) for key in after)
     assert after[series("tsd_slices_completed_total")] == 9
     assert fallen(before, after) == []
-
-
-def fallen(before, after):
-    """Counters that are lower than they were, or gone."""
-    return [key for key, value in before.items() if key[0].endswith("_total") and after.get(key, -1) < value]
 
 
 async def test_records_and_commits_are_counted(cluster):

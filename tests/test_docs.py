@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from tsd.observe.metric_names import METRICS
+from tsd.observe.metrics import Sheet
+
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").rglob("*.md")])
 POINT_RANGES = {"E": range(1, 49), "B": range(1, 14), "J": range(1, 25)}
@@ -132,3 +135,27 @@ def test_every_event_of_the_log_is_on_its_page_with_its_facts():
 
 def test_events_are_fixed_texts_of_two_words():
     assert [event for event in logged_events() if not re.fullmatch(r"[a-z]+\.[a-z_]+", event)] == []
+
+
+def documented_metrics():
+    """{metric: (type, labels)} of the tables of the page."""
+    row = re.compile(r"^\| `([a-z_]+)` \| (gauge|counter|histogram) \| (.*?) ?\| .+ \|$", re.MULTILINE)
+    found = row.findall((ROOT / "docs/metrics.md").read_text())
+    return {name: (kind, tuple(re.findall(r"`(\w+)`", labels))) for name, kind, labels in found}
+
+
+def test_every_metric_is_on_its_page_with_its_type_and_labels():
+    ours = {metric.name: (metric.kind.value, metric.labels) for metric in METRICS}
+    text = Sheet(cluster_name="", url="").render().decode()
+    process = set(re.findall(r"^# TYPE (\w+) ", text, re.MULTILINE))
+
+    documented = documented_metrics()
+    assert {name: documented[name] for name in documented if name not in process} == ours
+    assert process <= documented.keys()
+
+
+def test_alerts_name_metrics_that_are_there():
+    alerts = re.findall(r"\btsd_[a-z_]+", (ROOT / "docs/metrics.md").read_text())
+    names = {metric.name for metric in METRICS}
+
+    assert [name for name in alerts if name.removesuffix("_bucket") not in names] == []

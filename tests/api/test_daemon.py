@@ -204,6 +204,10 @@ def test_with_a_failing_store_nothing_is_accepted_and_everybody_is_told_why(clus
         ready = cluster.request("GET", "/ready")
         assert ready.status_code == 503
         assert "lock" in ready.json()["reasons"][0]
+        store = ready.json()["checks"]["store"]
+        assert (store["ok"], store["reason"]) == (False, ready.json()["reasons"][0])
+        metrics = cluster.request("GET", "/metrics").text
+        assert 'tsd_store_up{name="teracluster",url=""} 0.0' in metrics
         assert cluster.get(f"/jobs/{kept}")["job_id"] == kept
 
     until(lambda: cluster.request("GET", "/ready").status_code == 200, "the store takes writes again")

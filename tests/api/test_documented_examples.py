@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.support.daemons import TERMINAL, cluster_for, until
+from tests.support.scrape import values_of
 from tsd.master.api.catalogue import ENDPOINTS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -65,6 +66,15 @@ def check_table(shown: str, answered: str) -> None:
     assert [line.split() for line in shown.splitlines()] == lines[: len(shown.splitlines())]
 
 
+def check_metrics(shown: str, answered: str) -> None:
+    """Each series that the page shows is there, with those of its labels that the page shows."""
+    there = values_of(answered)
+    for name, *labels in values_of(shown):
+        fixed = {label for label in labels if label[0] not in MACHINE}
+        found = [key for key in there if key[0] == name and fixed <= {*key[1:]}]
+        assert found, f"no {name} with {labels}"
+
+
 class Reader:
     """Somebody who pastes the examples one after another."""
 
@@ -86,6 +96,9 @@ class Reader:
         )
         if "/txt/" in command:
             check_table(shown or "", done.stdout)
+            return
+        if "/metrics" in command:
+            check_metrics(shown or "", done.stdout)
             return
         answer = json.loads(done.stdout)
         check_json(json.loads(shown) if shown else {} if isinstance(answer, dict) else [], answer, "answer")
@@ -111,7 +124,9 @@ def test_the_page_has_every_endpoint_and_no_other():
 
 
 def test_every_verb_has_an_example():
-    verbs = set(re.findall(r"/(_[a-z]+|controllers?|errors|state|stats|health|ready|txt/[a-z]+)`", PAGE))
+    verbs = set(
+        re.findall(r"/(_[a-z]+|controllers?|errors|state|stats|health|ready|metrics|txt/[a-z]+)`", PAGE)
+    )
     commands = "\n".join(command for command, _ in examples())
 
     assert [verb for verb in sorted(verbs) if verb not in commands] == []

@@ -5,6 +5,7 @@ import json
 import socket
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from tests.support.jobs import job
 
@@ -210,8 +211,54 @@ def test_a_body_shorter_than_announced_does_not_store_half_a_job(master, api):
     assert len(master.rows("SELECT job_id FROM jobs")) == before
 
 
-def test_a_ready_master_says_so(api):
-    assert api.get("/ready").json() == {"status": "ready", "reasons": []}
+def test_a_ready_master_says_so_also_without_a_node(api):
+    """It takes jobs; that they wait is said beside, and is no reason to send clients away."""
+    answer = api.get("/ready")
+    document = answer.json()
+
+    assert answer.status_code == 200
+    assert (document["status"], document["reasons"]) == ("ready", [])
+    assert list(document["checks"]) == ["store", "mesh", "capacity"]
+    assert document["checks"]["store"]["ok"] is True
+    assert document["checks"]["store"]["since"].endswith("Z")
+    assert document["checks"]["mesh"] == {"ok": True}
+    assert document["checks"]["capacity"] == {
+        "ok": False,
+        "reason": "no node is connected: jobs are stored and wait",
+        "nodes": 0,
+        "slots": 0,
+        "slots_free": 0,
+    }
+
+
+@pytest.mark.parametrize("path", ["/metrics", "/v1/metrics", "/V1/Metrics/"])
+def test_metrics_are_text_for_prometheus(api, path):
+    """Covers 7 of rest-api.md, which has them on a port of their own."""
+    answer = api.get(path)
+
+    assert answer.status_code == 200
+    assert answer.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
+    families = {family.name: family for family in text_string_to_metric_families(answer.text)}
+    assert families["tsd_store_up"].samples[0].value == 1
+    assert families["tsd_store_up"].samples[0].labels == {"name": "teracluster", "url": ""}
+    assert families["process_resident_memory_bytes"].samples[0].value > 1e6
+
+
+def test_requests_are_counted_by_route_and_status(api):
+    for _ in range(3):
+        api.get("/jobs/no-such-job")
+        api.get("/no/such/path")
+    families = {family.name: family for family in text_string_to_metric_families(api.get("/metrics").text)}
+    counts = {
+        (sample.labels["route"], sample.labels["status"]): sample.value
+        for sample in families["tsd_http_requests"].samples
+        if sample.labels["method"] == "GET"
+    }
+
+    assert counts["/jobs/<job_id>", "404"] >= 3
+    assert counts["other", "404"] >= 3
+    assert not [route for route, _ in counts if "such" in route]
+    assert families["tsd_http_requests_in_flight"].samples[0].value >= 1
 
 
 def test_tables_are_text_with_the_columns_that_clients_know(api):

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support.mesh import CODEC, Note
+from tsd.core.counts import COUNT_MAX, MeshCounts, WorkCounts
 from tsd.core.messages import KINDS, REVISION_MAX, NodeBeat, ProcessExit, ProcessReport
 from tsd.errors import LocalWireError, RemoteWireError
 from tsd.mesh.codec import Codec
@@ -43,6 +44,8 @@ def values_of(hint):
     if attrs.has(hint):
         hints = typing.get_type_hints(hint)
         fields = {field.alias: values_of(hints[field.name]) for field in attrs.fields(hint)}
+        if hint in {MeshCounts, WorkCounts}:
+            fields = dict.fromkeys(fields, st.integers(0, COUNT_MAX))
         if "revision" in fields:
             fields["revision"] = st.integers(-1, REVISION_MAX - 1)
         if hint in (ProcessReport, ProcessExit):
@@ -146,6 +149,8 @@ def test_a_reason_does_not_repeat_a_long_kind():
     [
         ("node-beat", NodeBeat(revision=1, runs=(), exits=()), {"revision": 2**63}),
         ("node-beat", NodeBeat(revision=1, runs=(), exits=()), {"revision": -2}),
+        ("node-beat", NodeBeat(revision=1, runs=(), exits=()), {"mesh": {"messages_in": -1}}),
+        ("node-beat", NodeBeat(revision=1, runs=(), exits=()), {"mesh": {"bytes_in": 2**60}}),
         ("node-beat", NodeBeat(revision=1, runs=(), exits=()), {"exits": [EXIT | {"proc_id": "other/1"}]}),
     ],
 )

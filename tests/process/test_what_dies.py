@@ -11,6 +11,7 @@ import pytest
 
 from tests.support import flight_job
 from tests.support.daemons import Cluster, cluster_for, until
+from tests.support.scrape import series, values_of
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
@@ -361,6 +362,9 @@ def test_a_full_disk_under_the_store_holds_everything_and_loses_nothing(request,
             assert answer.status_code == 503, answer.text
             assert "Retry-After" in answer.headers
             assert "full" in refused.lower()
+            down = values_of(cluster.request("GET", "/metrics").text)
+            assert down[series("tsd_store_up")] == 0
+            assert down[series("tsd_store_held_writes")] >= 1
             since = time.monotonic()
             ballast.unlink()
             until(
@@ -370,6 +374,9 @@ def test_a_full_disk_under_the_store_holds_everything_and_loses_nothing(request,
             report("disk relieved, ready", since)
 
             run.check_completed()
+            up = values_of(cluster.request("GET", "/metrics").text)
+            assert (up[series("tsd_store_up")], up[series("tsd_store_held_writes")]) == (1, 0)
+            assert up[series("tsd_store_commit_failures_total")] >= 1
             assert len(cluster.get("/jobs")) == 1
     finally:
         subprocess.run(["umount", "-l", str(disk)], check=False)

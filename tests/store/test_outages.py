@@ -89,6 +89,7 @@ async def test_a_full_disk_holds_records_and_refuses_jobs_until_there_is_room(sm
             await watch.wait_until(is_ok=False)
 
             assert "the disk is full" in store.health.reason
+            assert store.statistics().held >= 1
             with trio.fail_after(5), pytest.raises(StoreError, match="the disk is full"):
                 await store.create_job("j2", POSTED)
             assert len(acknowledged) < 10
@@ -99,6 +100,7 @@ async def test_a_full_disk_holds_records_and_refuses_jobs_until_there_is_room(sm
             await watch.wait_until(is_ok=True)
 
         assert sorted(acknowledged) == list(range(10))
+        assert (store.statistics().held, store.statistics().records) == (0, 10 * 200)
         assert await record_count(store) == 10 * 200
         await store.create_job("j2", POSTED)
         assert watch.seen[-1].since_ms >= watch.seen[0].since_ms

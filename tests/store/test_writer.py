@@ -6,6 +6,7 @@ from attrs import frozen
 from sqlalchemy import text
 
 from tests.support.stores import (
+    COMPLETED,
     POSTED,
     START,
     add_execution,
@@ -15,7 +16,7 @@ from tests.support.stores import (
     stored_states,
 )
 from tests.support.waiting import wait_for
-from tsd.errors import Gone, StoreError
+from tsd.errors import Conflict, Gone, StoreError
 from tsd.store.listing import Page
 from tsd.store.store import open_store
 
@@ -29,6 +30,24 @@ async def test_what_is_asked_for_at_the_same_time_shares_transactions(store):
     assert statistics.requests == 100
     assert statistics.transactions < 10
     assert len(await store.list_jobs(Page())) == 100
+
+
+async def test_commits_and_the_records_in_them_are_counted(store):
+    await add_execution(store)
+    before = store.statistics()
+    await store.store_records(batch_of([slice_row(order, START) for order in range(1, 151)]))
+    await store.store_records(batch_of([slice_row(order, COMPLETED) for order in range(1, 6)]))
+    with pytest.raises(Conflict):
+        await store.store_records(batch_of([slice_row(1, START)], generation=7))
+
+    after = store.statistics()
+    assert after.records - before.records == 155
+    assert (after.rows.count, after.rows.sum) == (2, 155)
+    in_bucket = dict(zip(after.rows.bounds, after.rows.counts, strict=False))
+    assert {bound: count for bound, count in in_bucket.items() if count} == {10: 1, 1_000: 1}
+    assert after.commit_s.count == after.transactions == before.transactions + 3
+    assert 0 < after.commit_s.sum < 60
+    assert (after.waiting, after.held) == (0, 0)
 
 
 async def test_a_refused_request_takes_nothing_else_with_it(store):

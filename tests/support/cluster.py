@@ -30,6 +30,7 @@ from tsd.core.cluster.node import (
 )
 from tsd.core.cluster.node import Tick as NodeTick
 from tsd.core.cluster.records import ClusterSettings, ExecutionRecord, Intent
+from tsd.core.counts import ControllerCounts
 from tsd.core.messages import (
     PROTOCOL,
     Again,
@@ -113,6 +114,7 @@ class Controller:
     said: set = attrs.field(factory=set)
     final_seq: int = 0
     stats: ExecutionStats = attrs.field(factory=ExecutionStats)
+    counts: ControllerCounts = attrs.field(factory=ControllerCounts)
     is_silent: bool = False
     lazy: bool = False
 
@@ -131,6 +133,7 @@ class Controller:
                 ex_id=spec.ex_id,
                 generation=spec.generation,
                 address="tcp://10.0.0.1:45680",
+                counts=self.counts,
             )
             return
         for seq, event, reason, stats in self.reports:
@@ -141,6 +144,7 @@ class Controller:
                 event=event,
                 reason=reason,
                 stats=stats,
+                counts=self.counts,
             )
         yield ControllerBeat(
             ex_id=spec.ex_id,
@@ -151,6 +155,7 @@ class Controller:
             lost_workers=self.lost,
             exits_seen=tuple(self.exits),
             stats=self.stats,
+            counts=self.counts,
         )
 
     def take(self, message, now):

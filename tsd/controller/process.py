@@ -6,6 +6,7 @@ import time
 from collections.abc import AsyncIterator
 from typing import Any
 
+import attrs
 import structlog
 import trio
 
@@ -24,9 +25,17 @@ from tsd.core.execution.events import (
     Tick,
 )
 from tsd.core.execution.machine import ExecutionMachine
-from tsd.core.messages import KINDS, Message, ProcessSpec
+from tsd.core.messages import (
+    KINDS,
+    ControllerBeat,
+    ControllerHello,
+    Message,
+    ProcessSpec,
+    StatusReport,
+)
 from tsd.errors import ConfigError
 from tsd.mesh.codec import Codec
+from tsd.mesh.counts import counts_of
 from tsd.mesh.drive import Driver, perform_effects
 from tsd.mesh.endpoint import Dialer, Listener, Sent
 from tsd.mesh.limits import limits_of
@@ -165,8 +174,16 @@ class ControllerShell:
 
     def _send(self, peer: str, message: Message) -> Sent:
         if peer == "":
-            return self._dialer.send(message)
+            return self._dialer.send(self._with_counts(message))
         return self._listener.send(peer, message)
+
+    def _with_counts(self, message: Message) -> Message:
+        """The message with what our own links have counted, if it is one that says so."""
+        if not isinstance(message, ControllerHello | ControllerBeat | StatusReport):
+            return message
+        counts = message.counts
+        mesh = counts_of(self._listener, self._dialer, reconnects=counts.mesh.reconnects)
+        return attrs.evolve(message, counts=attrs.evolve(counts, mesh=mesh))
 
     def _act(self, action: ControllerAction) -> None:
         match action:

@@ -13,10 +13,13 @@ The rules that all links share:
   between can be lost, doubled or late: what must arrive is repeated until it is acknowledged
   (record batches, status reports, results) or is level-triggered (wanted states, reports of what runs).
 * `Refused` is final: the dialer ends.
+* Hellos and beats of nodes and controllers, and beats of workers, carry what the process has counted since
+  its start (`tsd.core.counts`). Machines put in what they know; the shell adds what its links count.
 """
 
 import attrs
 
+from tsd.core.counts import ControllerCounts, MeshCounts
 from tsd.core.records import ExecutionStats, ProcessRole, SliceRow, SlicerPosition, UnfinishedSlice
 
 REVISION_MAX = 2**53
@@ -128,6 +131,8 @@ class NodeHello:
     slots: int
     runs: tuple[ProcessReport, ...]
     exits: tuple[ProcessExit, ...]
+    mesh: MeshCounts = attrs.field(factory=MeshCounts)
+    """Of the daemon's link, since it started."""
 
 
 @attrs.frozen(kw_only=True)
@@ -165,6 +170,8 @@ class NodeBeat:
     """Exits not yet seen by the master."""
     draining: bool = False
     """The node was told to stop: place nothing on it, and end what it runs."""
+    mesh: MeshCounts = attrs.field(factory=MeshCounts)
+    """Of the daemon's link, since it started."""
 
 
 # --- controller and master ---------------------------------------------------------------------
@@ -179,6 +186,7 @@ class ControllerHello:
     generation: int
     address: str
     """Where workers dial, for example `tcp://10.0.0.5:45680`."""
+    counts: ControllerCounts = attrs.field(factory=ControllerCounts)
 
 
 @attrs.frozen(kw_only=True)
@@ -301,6 +309,7 @@ class StatusReport:
     event: str
     reason: str
     stats: ExecutionStats
+    counts: ControllerCounts = attrs.field(factory=ControllerCounts)
 
 
 @attrs.frozen(kw_only=True)
@@ -331,6 +340,7 @@ class ControllerBeat:
     lost_workers: tuple[str, ...]
     exits_seen: tuple[str, ...]
     stats: ExecutionStats
+    counts: ControllerCounts = attrs.field(factory=ControllerCounts)
 
 
 @attrs.frozen(kw_only=True)
@@ -433,6 +443,7 @@ class WorkerBeat:
     held: int
     draining: bool = False
     """It was told to end: it takes no more slices."""
+    mesh: MeshCounts = attrs.field(factory=MeshCounts)
 
 
 @attrs.frozen(kw_only=True)
@@ -456,6 +467,7 @@ class WorkerBye:
     reason: str
     failed: bool = False
     """The worker could not start (bad operation, failing initialize): the execution can not go on."""
+    mesh: MeshCounts = attrs.field(factory=MeshCounts)
 
 
 ToNode = Again | Refused | Alive | NodeWelcome | NodeWanted

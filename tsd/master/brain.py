@@ -6,7 +6,7 @@ know of. During an outage of the store it waits, and so does everybody who asks 
 Slice records and questions of recovery do not go through the machine, but to the store at once.
 """
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 
 import attrs
@@ -29,7 +29,7 @@ from tsd.core.messages import (
     ToController,
     ToNode,
 )
-from tsd.core.records import TERMINAL_STATUSES
+from tsd.core.records import TERMINAL_STATUSES, Status
 from tsd.errors import LocalWireError, NotReady, StateError, StoreError
 from tsd.master.intake import Intake
 from tsd.master.watches import Watches
@@ -62,6 +62,8 @@ class Brain:
     Attributes:
         machine: The cluster core; others may ask it questions, never feed it.
         watches: Who waits for a status.
+        ended: How many executions ended in each terminal status since this master started.
+        changed_at: When the status of an execution that has not ended was stored, if this master did it.
     """
 
     machine: ClusterMachine
@@ -69,6 +71,8 @@ class Brain:
     listener: Listener
     now: Callable[[], float]
     watches: Watches = attrs.field(factory=Watches)
+    ended: Counter[Status] = attrs.field(factory=Counter)
+    changed_at: dict[str, float] = attrs.field(factory=dict)
     _queue: deque[_Item] = attrs.field(factory=deque)
     _arrived: trio.Event = attrs.field(factory=trio.Event)
     _drained: trio.Event = attrs.field(factory=trio.Event)
@@ -83,6 +87,18 @@ class Brain:
             answer=self._send,
             on_stored=lambda ex_id: self.post(events.RecordsStored(ex_id=ex_id)),
         )
+
+    @property
+    def waiting_count(self) -> int:
+        """Events that wait for the machine."""
+        return len(self._queue)
+
+    @property
+    def fault(self) -> str:
+        """Why nothing that comes over the mesh is answered; empty when it is."""
+        if self._damage is not None:
+            return f"nothing is decided any more: {self._damage}"
+        return "" if self._nursery is not None else "the mesh is not read"
 
     # --- what others ask ------------------------------------------------------------------------
 
@@ -215,8 +231,11 @@ class Brain:
             match action:
                 case StatusChanged():
                     self.watches.tell(action.ex_id, action.status)
+                    self.changed_at[action.ex_id] = self.now()
                     if action.status in TERMINAL_STATUSES:
                         self._intake.forget(action.ex_id)
+                        self.ended[action.status] += 1
+                        del self.changed_at[action.ex_id]
                 case Happened():
                     write = log.warning if action.is_warning else log.info
                     write(action.event, **action.facts)

@@ -32,6 +32,8 @@ from tsd.master.connections import Connections
 from tsd.master.executions import ExecutionService
 from tsd.master.http import bind_api, serve_api, url_of
 from tsd.master.jobs import JobService
+from tsd.master.metrics import MasterMetrics
+from tsd.master.requests import RequestCounter
 from tsd.master.service import MasterService
 from tsd.master.validation import JobChecker
 from tsd.mesh.codec import Codec
@@ -39,6 +41,7 @@ from tsd.mesh.endpoint import Listener
 from tsd.mesh.options import mesh_options
 from tsd.mesh.socket import listen_tcp
 from tsd.observe import log as logs
+from tsd.observe.looplag import LoopLag
 from tsd.observe.notify import Notifier
 from tsd.observe.titles import title_master
 from tsd.operations.registry import Registry
@@ -128,7 +131,8 @@ async def _run(settings: Settings, notifier: Notifier) -> None:
                 await store.load_unended(), settings=_cluster_settings(settings), now=clock.now()
             )
             brain = Brain(machine=machine, store=store, listener=mesh, now=clock.now)
-            service = _service(settings, store, brain, registry)
+            lag = LoopLag()
+            service = _service(settings, store, brain, registry, lag)
             master = _Master(
                 settings=settings,
                 notifier=notifier,
@@ -136,6 +140,7 @@ async def _run(settings: Settings, notifier: Notifier) -> None:
                 mesh=mesh,
                 brain=brain,
                 service=service,
+                lag=lag,
             )
             await master.serve(signals)
 
@@ -150,6 +155,7 @@ class _Master:
     mesh: Listener
     brain: Brain
     service: MasterService
+    lag: LoopLag
     stop: trio.Event = attrs.field(factory=trio.Event)
 
     async def serve(self, signals: AsyncIterator[int]) -> None:
@@ -167,6 +173,7 @@ class _Master:
         async with trio.open_nursery() as nursery:
             await nursery.start(self.brain.run)
             nursery.start_soon(self._keep_watchdog)
+            nursery.start_soon(self.lag.run)
             with _announced(self.settings.tsd.data_dir, {"url": url, "mesh": self.mesh.address}):
                 async with trio.open_nursery() as requests:
                     serve = partial(serve_api, connections=Connections(self.settings.tsd.max_connections))
@@ -200,13 +207,24 @@ class _Master:
             await trio.sleep(self.notifier.watchdog_s / 3)
 
 
-def _service(settings: Settings, store: Store, brain: Brain, registry: Registry) -> MasterService:
+def _service(
+    settings: Settings, store: Store, brain: Brain, registry: Registry, lag: LoopLag
+) -> MasterService:
     teraslice = settings.teraslice
     connectors = settings.terafoundation.connectors
     checker = JobChecker(
         registry=registry,
         connections=frozenset(name for connections in connectors.values() for name in connections),
         cpu_count=os.cpu_count() or 1,
+    )
+    requests = RequestCounter()
+    metrics = MasterMetrics(
+        cluster_name=teraslice.name,
+        url=settings.terafoundation.prom_metrics_display_url,
+        brain=brain,
+        store=store,
+        requests=requests,
+        lag=lag,
     )
     return MasterService(
         cluster_name=teraslice.name,
@@ -218,6 +236,9 @@ def _service(settings: Settings, store: Store, brain: Brain, registry: Registry)
             confirm_within_s=teraslice.action_timeout_s + teraslice.network_latency_buffer_s,
         ),
         cluster=ClusterService(machine=brain.machine),
+        brain=brain,
+        requests=requests,
+        metrics=metrics,
     )
 
 

@@ -3,9 +3,13 @@
 import attrs
 
 from tsd.master import identity
+from tsd.master.brain import Brain
 from tsd.master.clusterview import ClusterService
 from tsd.master.executions import ExecutionService
 from tsd.master.jobs import JobService
+from tsd.master.metrics import MasterMetrics
+from tsd.master.readiness import Readiness, readiness_of
+from tsd.master.requests import RequestCounter
 from tsd.store.store import Store
 
 
@@ -15,6 +19,8 @@ class MasterService:
 
     Attributes:
         cluster_name: Shown at `/`.
+        requests: Counts those to the API.
+        metrics: What `/metrics` shows.
         is_closing: The master ends.
     """
 
@@ -23,16 +29,15 @@ class MasterService:
     jobs: JobService
     executions: ExecutionService
     cluster: ClusterService
+    brain: Brain
+    requests: RequestCounter
+    metrics: MasterMetrics
     is_closing: bool = False
 
     def info(self) -> dict[str, object]:
         """What this cluster is."""
         return identity.info(self.cluster_name)
 
-    def why_not_ready(self) -> list[str]:
-        """Why jobs can not be posted now; empty when they can."""
-        reasons = ["the master is ending"] if self.is_closing else []
-        health = self.store.health
-        if not health.is_ok:
-            reasons.append(f"the store does not take writes: {health.reason}")
-        return reasons
+    def readiness(self) -> Readiness:
+        """Whether jobs can be posted now, and why not."""
+        return readiness_of(self.brain, self.store.health, is_closing=self.is_closing)

@@ -66,6 +66,7 @@ class MeshStatistics:
         refused: Times `send` raised `LocalWireError`.
         dropped: Messages of `frames_out` that waited here for a peer and were dropped when it became
             unreachable. What libzmq or the kernel held for it is not counted anywhere.
+        queued: Messages that wait here for peers now, on top of what libzmq holds.
     """
 
     frames_in: int = 0
@@ -78,6 +79,7 @@ class MeshStatistics:
     full: int = 0
     refused: int = 0
     dropped: int = 0
+    queued: int = 0
 
 
 @attrs.frozen(kw_only=True)

@@ -7,7 +7,7 @@ Cutting a connection loses what is on its way in both directions, the worst that
 """
 
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sized
 from contextlib import asynccontextmanager
 
 import attrs
@@ -210,7 +210,8 @@ class _MemoryListener:
         return sent
 
     def statistics(self) -> MeshStatistics:
-        return self.tally.statistics()
+        links = self._place.links.values()
+        return self.tally.statistics(queued=sum(_queued(link.down, self._options) for link in links))
 
     def close(self) -> None:
         self._is_closed = True
@@ -288,7 +289,7 @@ class _MemoryDialer:
         return sent
 
     def statistics(self) -> MeshStatistics:
-        return self._tally.statistics()
+        return self._tally.statistics(queued=_queued(self._link.up, self._options))
 
     def close(self) -> None:
         self._is_closed = True
@@ -318,3 +319,8 @@ class _MemoryDialer:
 def _limit(options: MeshOptions) -> int:
     """Messages that may wait in one direction of a link."""
     return options.send_hwm + options.outbox_count
+
+
+def _queued(waiting: Sized, options: MeshOptions) -> int:
+    """How many of these a real endpoint would hold itself, because libzmq takes no more."""
+    return max(0, len(waiting) - options.send_hwm)

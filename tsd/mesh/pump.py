@@ -109,6 +109,11 @@ class Pump(Generic[T]):
         self._is_poked = False
         self._is_closed = False
 
+    @property
+    def queued(self) -> int:
+        """Messages that wait in outboxes."""
+        return sum(map(len, self._outboxes.values()))
+
     async def receive(self) -> list[T]:
         """Wait for messages; see `Listener.receive`."""
         await trio.lowlevel.checkpoint_if_cancelled()

@@ -57,7 +57,7 @@ class _TcpListener:
         return sent
 
     def statistics(self) -> MeshStatistics:
-        return self._tally.statistics()
+        return self._tally.statistics(queued=self.pump.queued)
 
     def _read(self, frames: list[bytes]) -> Received | None:
         identity, *content = frames
@@ -95,7 +95,7 @@ class _TcpDialer:
         return sent
 
     def statistics(self) -> MeshStatistics:
-        return self._tally.statistics()
+        return self._tally.statistics(queued=self.pump.queued)
 
     def _read(self, frames: list[bytes]) -> object | None:
         self._tally.count_in(frames)

@@ -54,8 +54,8 @@ class Tally:
         if self.on_bad_frame is not None:
             self.on_bad_frame(peer, reason)
 
-    def statistics(self) -> MeshStatistics:
-        """Return the counters as they are now."""
+    def statistics(self, *, queued: int) -> MeshStatistics:
+        """Return the counters as they are now, with what waits in the endpoint."""
         return MeshStatistics(
             frames_in=self._frames_in,
             frames_out=self._frames_out,
@@ -67,6 +67,7 @@ class Tally:
             full=self._full,
             refused=self.refused,
             dropped=self.dropped,
+            queued=queued,
         )
 
 

@@ -33,6 +33,7 @@ from tsd.core.messages import KINDS, ProcessExit, ProcessSpec
 from tsd.core.records import ProcessRole
 from tsd.errors import ConfigError, exit_code_of
 from tsd.mesh.codec import Codec
+from tsd.mesh.counts import counts_of
 from tsd.mesh.drive import Driver
 from tsd.mesh.endpoint import Dialer, Sent
 from tsd.mesh.options import mesh_options
@@ -212,7 +213,8 @@ class NodeShell:
                     self._told_to_end.add(action.proc_id)
                     self._processes.signal(action.proc_id, number, with_descendants=number == signal.SIGKILL)
         for message in effects.sends:
-            if self._dialer.send(message) is not Sent.SENT:
+            mesh = counts_of(self._dialer, reconnects=message.mesh.reconnects)
+            if self._dialer.send(attrs.evolve(message, mesh=mesh)) is not Sent.SENT:
                 self._driver.feed(NotSent(message=message))
         for action in effects.actions:
             if isinstance(action, Exit):

@@ -15,8 +15,10 @@ import attrs
 import trio
 from sqlalchemy import Connection
 
+from tsd.core.histograms import Histogram, Observations
 from tsd.errors import StoreCorrupt, StoreError, TsdError
 from tsd.store import sqlite
+from tsd.store.records import StoreRecords
 from tsd.store.transactions import Outcome, Write, transact
 
 R = TypeVar("R")
@@ -31,6 +33,10 @@ LAST_RETRY_S: Final = 2.0
 """In an outage the next attempt waits so long at first and at most; it doubles in between."""
 IDLE_S: Final = 1.0
 """After so long without writes the log is moved into the database."""
+COMMIT_BOUNDS_S: Final = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
+"""Of the histogram of commits: a good disk syncs in a millisecond, a busy one in a tenth of a second."""
+ROWS_BOUNDS: Final = (1, 10, 100, 1_000, 2_000, 5_000, 10_000, 20_000, 50_000)
+"""Of the histogram of rows a commit."""
 
 
 @attrs.frozen(kw_only=True)
@@ -56,11 +62,21 @@ class WriterStatistics:
         transactions: Committed ones.
         requests: Answered by those.
         failures: Transactions that failed.
+        records: Slice records that controllers sent and that are durable.
+        commit_s: How long committed transactions took, in seconds.
+        rows: Slice records of each transaction that had any.
+        waiting: Requests that wait for the next transaction now.
+        held: Requests that wait now for the end of an outage.
     """
 
     transactions: int
     requests: int
     failures: int
+    records: int
+    commit_s: Histogram
+    rows: Histogram
+    waiting: int
+    held: int
 
 
 @attrs.define(eq=False, kw_only=True)
@@ -100,6 +116,10 @@ class Writer:
     _transactions: int = attrs.field(init=False, default=0)
     _requests: int = attrs.field(init=False, default=0)
     _failures: int = attrs.field(init=False, default=0)
+    _records: int = attrs.field(init=False, default=0)
+    _commit_s: Observations = attrs.field(init=False, factory=lambda: Observations(COMMIT_BOUNDS_S))
+    _rows: Observations = attrs.field(init=False, factory=lambda: Observations(ROWS_BOUNDS))
+    _held: list[_Entry] = attrs.field(init=False, factory=list)
     _closing: trio.Event = attrs.field(init=False, factory=trio.Event)
     _inbox: trio.MemorySendChannel[_Entry] = attrs.field(init=False)
     _queue: trio.MemoryReceiveChannel[_Entry] = attrs.field(init=False)
@@ -133,9 +153,16 @@ class Writer:
         return cast("R", entry.result)
 
     def statistics(self) -> WriterStatistics:
-        """What was written so far."""
+        """What was written so far, and what waits."""
         return WriterStatistics(
-            transactions=self._transactions, requests=self._requests, failures=self._failures
+            transactions=self._transactions,
+            requests=self._requests,
+            failures=self._failures,
+            records=self._records,
+            commit_s=self._commit_s.histogram(),
+            rows=self._rows.histogram(),
+            waiting=self._queue.statistics().current_buffer_used,
+            held=0 if self.health.is_ok else len(self._held),
         )
 
     def close(self) -> None:
@@ -145,7 +172,7 @@ class Writer:
 
     async def run(self) -> None:
         """Write until `close`. Cancelled, it ends after the transaction that is under way."""
-        held: list[_Entry] = []
+        held = self._held
         try:
             while await self._gather(held):
                 await self._settle(held)
@@ -153,19 +180,21 @@ class Writer:
             held += self._waiting()
             self._queue.close()
             _refuse(held, StoreError("the store is closed"))
+            held.clear()
 
     async def _settle(self, held: list[_Entry]) -> None:
         """Try to write what is held until nothing is, and writing is possible."""
         retry_s = FIRST_RETRY_S
         while True:
+            began_at = time.perf_counter()
             try:
                 outcomes = await self._transact(held)
             except StoreError as error:
                 self._failures += 1
                 self._after_failure(error, held)
             else:
-                self._transactions += 1
-                self._requests += len(held)
+                self._commit_s.add(time.perf_counter() - began_at)
+                self._count(held, outcomes)
                 for entry, outcome in zip(held, outcomes, strict=True):
                     entry.answer(*outcome)
                 held.clear()
@@ -176,6 +205,19 @@ class Writer:
                 return
             retry_s = min(2 * retry_s, LAST_RETRY_S)
             held[:] = [entry for entry in [*held, *self._waiting()] if not entry.is_abandoned]
+
+    def _count(self, held: list[_Entry], outcomes: list[Outcome]) -> None:
+        """Count a transaction that was committed."""
+        self._transactions += 1
+        self._requests += len(held)
+        rows = sum(
+            len(entry.request.batch.rows)
+            for entry, (_, error) in zip(held, outcomes, strict=True)
+            if error is None and isinstance(entry.request, StoreRecords)
+        )
+        if rows:
+            self._records += rows
+            self._rows.add(rows)
 
     async def _transact(self, held: list[_Entry]) -> list[Outcome]:
         requests = [entry.request for entry in held]

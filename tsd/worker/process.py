@@ -5,6 +5,7 @@ import os
 import signal
 from collections.abc import AsyncIterator, Iterable
 
+import attrs
 import msgspec
 import structlog
 import trio
@@ -28,9 +29,10 @@ from tsd.core.execution.events import (
     WorkerAction,
 )
 from tsd.core.execution.worker import WorkerMachine
-from tsd.core.messages import KINDS, FullResult, Message, ProcessSpec
+from tsd.core.messages import KINDS, FullResult, Message, ProcessSpec, WorkerBeat, WorkerBye
 from tsd.core.records import SliceState
 from tsd.mesh.codec import Codec
+from tsd.mesh.counts import counts_of
 from tsd.mesh.drive import Driver, perform_effects
 from tsd.mesh.endpoint import Dialer, Sent
 from tsd.mesh.limits import limits_of
@@ -145,6 +147,9 @@ class WorkerShell:
     def _send(self, _peer: str, message: Message) -> Sent:
         if self._tidings is not None:
             self._tidings.sending(message)
+        if isinstance(message, WorkerBeat | WorkerBye):
+            mesh = counts_of(self._dialer, reconnects=message.mesh.reconnects)
+            message = attrs.evolve(message, mesh=mesh)
         return self._dialer.send(message)
 
     def _act(self, action: WorkerAction) -> None:

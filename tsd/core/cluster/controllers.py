@@ -2,6 +2,7 @@
 
 import attrs
 
+from tsd.core.cluster.counting import Counting
 from tsd.core.cluster.events import Outbox
 from tsd.core.cluster.executions import Execution
 from tsd.core.cluster.membership import Members
@@ -32,6 +33,7 @@ class ControllerDesk:
     settings: ClusterSettings
     members: Members
     roster: Roster
+    counting: Counting
 
     def hear(self, peer: str, message: ControllerMessage, out: Outbox, now: float) -> None:
         """Take in a message of a controller; batches and recovery questions are not for the core."""
@@ -104,6 +106,7 @@ class ControllerDesk:
             return
         execution.controller.link.hear(now)
         self.roster.touch(execution)
+        self.counting.hear_controller(hello.ex_id, peer, hello.counts)
         out.send(peer, execution.welcome(hello.address, out, now))
 
     def _believed(
@@ -120,6 +123,7 @@ class ControllerDesk:
             return None
         execution.controller.link.hear(now)
         self.roster.touch(execution)
+        self.counting.hear_controller(message.ex_id, peer, message.counts)
         return execution
 
     def _beat(self, execution: Execution, beat: ControllerBeat, out: Outbox, now: float) -> None:

@@ -26,6 +26,7 @@ from typing import assert_never
 import attrs
 
 from tsd.core.cluster.controllers import ControllerDesk
+from tsd.core.cluster.counting import Counting
 from tsd.core.cluster.events import (
     Answer,
     DrainNode,
@@ -55,10 +56,13 @@ from tsd.core.cluster.requests import change_execution
 from tsd.core.cluster.roster import Roster
 from tsd.core.cluster.stopping import check_stopped
 from tsd.core.cluster.views import (
+    Capacity,
+    ClusterFigures,
     ClusterStats,
     ControllerView,
     ExecutionView,
     NodeView,
+    figures_of,
     is_listed,
     view_execution,
     view_node,
@@ -80,11 +84,14 @@ class ClusterMachine:
     _is_closing: bool = attrs.field(default=False, init=False)
     _now: float = attrs.field(default=0.0, init=False)
     _ended_stats: ClusterStats = attrs.field(factory=ClusterStats, init=False)
+    _counting: Counting = attrs.field(factory=Counting, init=False)
 
     def __attrs_post_init__(self) -> None:
-        settings, members, roster = self.settings, self._members, self._roster
-        self._nodes = NodeDesk(settings=settings, members=members, roster=roster)
-        self._controllers = ControllerDesk(settings=settings, members=members, roster=roster)
+        settings, members, roster, counting = self.settings, self._members, self._roster, self._counting
+        self._nodes = NodeDesk(settings=settings, members=members, roster=roster, counting=counting)
+        self._controllers = ControllerDesk(
+            settings=settings, members=members, roster=roster, counting=counting
+        )
 
     @classmethod
     def restore(
@@ -197,6 +204,27 @@ class ClusterMachine:
             stats = stats.plus(execution.stats)
         return stats
 
+    def capacity(self) -> Capacity:
+        """What the nodes have to give now."""
+        connected = [node for node in self._members.nodes.values() if node.link.is_reachable]
+        free, takers = self._room()
+        return Capacity(
+            nodes_connected=len(connected),
+            nodes_away=len(self._members.nodes) - len(connected),
+            nodes_taking_work=takers,
+            slots=sum(node.slots for node in connected),
+            slots_free=free,
+        )
+
+    def figures(self) -> ClusterFigures:
+        """All that is measured of the cluster, as it is now."""
+        return ClusterFigures(
+            executions=tuple(figures_of(each) for each in self._roster if each.is_active),
+            capacity=self.capacity(),
+            stats=self.cluster_stats(),
+            counts=self._counting.totals(),
+        )
+
     def _room(self) -> tuple[int, int]:
         nodes = [node for node in self._members.nodes.values() if node.takes_work]
         return sum(max(0, node.free) for node in nodes), len(nodes)
@@ -243,6 +271,7 @@ class ClusterMachine:
                 out.send(controller.proc_id, execution.next_wanted(now))
             if not execution.is_active and not self._members.has_processes(execution.ex_id, reachable=False):
                 self._roster.forget(execution)
+                self._counting.forget_execution(execution.ex_id)
                 self._ended_stats = self._ended_stats.plus(execution.stats)
         self._roster.settle()
         for node in list(self._members.stale()):

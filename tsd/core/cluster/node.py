@@ -19,6 +19,7 @@ from typing import Literal, assert_never
 
 import attrs
 
+from tsd.core.counts import MeshCounts
 from tsd.core.messages import (
     LINK_SILENCE_BEATS,
     PROTOCOL,
@@ -181,6 +182,7 @@ class NodeMachine:
     """Processes that ended and may still be wanted: they are not started again."""
     _revision: int = attrs.field(default=0, init=False)
     _is_welcome: bool = attrs.field(default=False, init=False)
+    _welcomes: int = attrs.field(default=0, init=False)
     _beat_s: float = attrs.field(init=False)
     _heard_at: float = attrs.field(default=0.0, init=False)
     _beat_at: float = attrs.field(default=0.0, init=False)
@@ -271,6 +273,7 @@ class NodeMachine:
             case Alive():
                 pass
             case NodeWelcome():
+                self._welcomes += not self._is_welcome
                 self._is_welcome = True
                 self._beat_s = message.beat_interval_s
                 self._beat_at = min(self._beat_at, self._now + self._beat_s)
@@ -314,6 +317,7 @@ class NodeMachine:
                 slots=settings.slots,
                 runs=self._runs(),
                 exits=tuple(self._exits.values()),
+                mesh=self._mesh(),
             )
         )
 
@@ -327,8 +331,13 @@ class NodeMachine:
                 runs=self._runs(),
                 exits=tuple(self._exits.values()),
                 draining=self._leave_by is not None,
+                mesh=self._mesh(),
             )
         )
+
+    def _mesh(self) -> MeshCounts:
+        """All that is known here of the link; the shell adds the rest."""
+        return MeshCounts(reconnects=max(0, self._welcomes - 1))
 
     def _runs(self) -> tuple[ProcessReport, ...]:
         return tuple(

@@ -2,6 +2,7 @@
 
 import attrs
 
+from tsd.core.cluster.counting import Counting
 from tsd.core.cluster.events import Outbox
 from tsd.core.cluster.executions import describe_exit
 from tsd.core.cluster.membership import Members, Node
@@ -31,6 +32,7 @@ class NodeDesk:
     settings: ClusterSettings
     members: Members
     roster: Roster
+    counting: Counting
 
     def hear(self, peer: str, message: NodeMessage, out: Outbox, now: float) -> None:
         """Take in a message of a node."""
@@ -83,6 +85,7 @@ class NodeDesk:
 
     def _beat(self, node: Node, beat: NodeBeat, out: Outbox, now: float) -> None:
         self._hear_link(node, now)
+        self.counting.hear_node(node.node_id, node.link.peer, beat.mesh)
         out.send(node.link.peer, Alive())
         if beat.draining and not node.is_draining:
             node.is_draining = True
@@ -112,6 +115,7 @@ class NodeDesk:
                 runs=len(hello.runs),
             )
         self._hear_link(node, now)
+        self.counting.hear_node(node.node_id, peer, hello.mesh)
         welcome = NodeWelcome(
             version=self.settings.version, beat_interval_s=self.settings.heartbeat_interval_s
         )
@@ -203,6 +207,7 @@ class NodeDesk:
         """Forget a node; what it ran is placed elsewhere, controllers once their lease has run out."""
         self._release(node)
         placements = self.members.remove(node)
+        self.counting.forget_node(node.node_id)
         out.log("node.left", is_warning=bool(placements), node_id=node.node_id, reason=words)
         for ex_id in {placement.ex_id: None for placement in placements}:
             execution = self.roster.get(ex_id)

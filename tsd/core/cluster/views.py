@@ -2,6 +2,7 @@
 
 import attrs
 
+from tsd.core.cluster.counting import ClusterCounts
 from tsd.core.cluster.executions import Execution
 from tsd.core.cluster.membership import Node
 from tsd.core.records import RUNNING_STATUSES, ExecutionStats, ProcessRole, Status
@@ -89,6 +90,74 @@ class ClusterStats:
                 for field in attrs.fields(ClusterStats)
             }
         )
+
+
+@attrs.frozen(kw_only=True)
+class ExecutionFigures:
+    """What is measured of one execution that has not ended.
+
+    Attributes:
+        document: Its document as JSON text, as it was when this master took it in.
+        is_listed: It runs and its controller is connected.
+    """
+
+    ex_id: str
+    job_id: str
+    name: str
+    document: str
+    status: Status
+    slicers: int
+    workers: int
+    is_listed: bool
+    stats: ExecutionStats
+
+
+@attrs.frozen(kw_only=True)
+class Capacity:
+    """What the nodes have to give.
+
+    Attributes:
+        nodes_away: Nodes whose return is waited for.
+        nodes_taking_work: Connected ones on which something may be placed.
+        slots: Of connected nodes.
+        slots_free: Of those that take work.
+    """
+
+    nodes_connected: int
+    nodes_away: int
+    nodes_taking_work: int
+    slots: int
+    slots_free: int
+
+
+@attrs.frozen(kw_only=True)
+class ClusterFigures:
+    """What is measured of the cluster at one moment.
+
+    Attributes:
+        stats: Sums of the counters that controllers show.
+        counts: Sums that never fall.
+    """
+
+    executions: tuple[ExecutionFigures, ...]
+    capacity: Capacity
+    stats: ClusterStats
+    counts: ClusterCounts
+
+
+def figures_of(execution: Execution) -> ExecutionFigures:
+    """What is measured of an execution."""
+    return ExecutionFigures(
+        ex_id=execution.ex_id,
+        job_id=execution.record.job_id,
+        name=execution.record.name,
+        document=execution.record.document,
+        status=execution.status,
+        slicers=execution.record.slicers,
+        workers=execution.intent.workers,
+        is_listed=is_listed(execution),
+        stats=execution.stats,
+    )
 
 
 def view_node(node: Node) -> NodeView:

@@ -104,6 +104,7 @@ class WorkerDesk:
             self._hello(peer, message, now, at_ms)
             return
         else:
+            worker.mesh = message.mesh
             self._bye(peer, message, at_ms)
             return
         if was_down:
@@ -187,6 +188,7 @@ class WorkerDesk:
             return
         worker.seq = message.seq
         self.outbox.send(worker.peer, ResultsSeen(seq=message.seq))
+        self.table.busy_us += message.busy_us
         count = self._count(worker, message, now, at_ms)
         if count:
             worker.progress_at = now
@@ -217,6 +219,7 @@ class WorkerDesk:
 
     def _beat(self, worker: Worker, beat: WorkerBeat, now: float) -> None:
         self.outbox.send(worker.peer, Alive())
+        worker.mesh = beat.mesh
         if beat.draining and not worker.is_leaving:
             worker.is_leaving = True
             worker.reserved = False

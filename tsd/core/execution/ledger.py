@@ -60,6 +60,9 @@ class SliceLedger:
         processed: Slices that ended, those in error included.
         failed: Slices that ended in error.
         refused_results: Results that were not counted, because one had come before.
+        completed_here: Slices that this process saw completed; unlike `processed` it knows nothing of
+            earlier generations and never falls.
+        failed_here: Slices that this process saw end in error, likewise.
         deaths: How often a worker died while it ran the slice, by number.
         pins: The worker that a slice asks for, by number of the slice.
         made: How many slices were taken in.
@@ -73,6 +76,8 @@ class SliceLedger:
     processed: int = 0
     failed: int = 0
     refused_results: int = 0
+    completed_here: int = 0
+    failed_here: int = 0
     deaths: dict[int, int] = attrs.field(factory=dict)
     pins: dict[int, str] = attrs.field(factory=dict)
     made: int = 0
@@ -142,6 +147,8 @@ class SliceLedger:
                 failures.append(entry)
         self.processed += len(ended)
         self.failed += len(failures)
+        self.completed_here += len(ended) - len(failures)
+        self.failed_here += len(failures)
         if self.deaths or self.pins:
             self._forget(ended)
         return ended, failures
@@ -156,6 +163,7 @@ class SliceLedger:
         self.recorder.mark(entry)
         self.processed += 1
         self.failed += 1
+        self.failed_here += 1
         self._forget([entry])
 
     def _reclaim(self, n: int) -> Slice | None:

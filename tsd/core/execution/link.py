@@ -15,11 +15,14 @@ class MasterLink:
         beat_s: Seconds between beats.
         welcomed: The master has answered the last hello.
         lease_until: Monotonic second at which the lease runs out.
+        reconnects: Times the master had to be greeted again and answered.
     """
 
     beat_s: float
     welcomed: bool = False
     lease_until: float = _LONG_AGO
+    reconnects: int = 0
+    _was_welcomed: bool = False
     _lease_s: float = 0.0
     _heard_at: float = _LONG_AGO
     _first_hello_at: float | None = None
@@ -40,7 +43,8 @@ class MasterLink:
         Which one is not known, so the lease runs from the first that was not answered. The beat that
         follows at once makes it longer if that was long ago.
         """
-        self.welcomed = True
+        self.reconnects += self._was_welcomed and not self.welcomed
+        self.welcomed = self._was_welcomed = True
         self.beat_s = beat_s
         self._lease_s = lease_s
         if self._first_hello_at is not None:

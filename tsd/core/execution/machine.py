@@ -19,6 +19,7 @@ the whole: how far the execution is, pause, and the ending.
 
 from typing import assert_never
 
+from tsd.core.counts import ControllerCounts, MeshCounts, WorkCounts
 from tsd.core.execution.desk import WorkerDesk
 from tsd.core.execution.dispatch import Dispatcher
 from tsd.core.execution.ending import Ending
@@ -209,6 +210,20 @@ class ExecutionMachine:
             duration_s=now + self._wall_offset_s - self._started_ms / 1000 if is_over else None,
         )
 
+    def _counts(self) -> ControllerCounts:
+        """What this process and its workers have counted; the shell adds what our own links did."""
+        ledger, table = self._ledger, self._table
+        return ControllerCounts(
+            work=WorkCounts(
+                completed=ledger.completed_here,
+                failed=ledger.failed_here,
+                refused=ledger.refused_results,
+                busy_us=table.busy_us,
+            ),
+            mesh=MeshCounts(reconnects=self._link.reconnects),
+            workers=table.mesh(),
+        )
+
     # --- the master
 
     def _from_master(self, message: ToController, now: float, at_ms: int) -> None:
@@ -244,7 +259,11 @@ class ExecutionMachine:
         self._out.send(
             LISTENER,
             ControllerHello(
-                protocol=PROTOCOL, ex_id=self._ex_id, generation=self._generation, address=self._address
+                protocol=PROTOCOL,
+                ex_id=self._ex_id,
+                generation=self._generation,
+                address=self._address,
+                counts=self._counts(),
             ),
         )
 
@@ -562,7 +581,7 @@ class ExecutionMachine:
             return
         if self._link.welcomed:
             if self._reports.has_next():
-                self._out.send(LISTENER, self._reports.next(self.stats(now)))
+                self._out.send(LISTENER, self._reports.next(self.stats(now), self._counts()))
             if now >= self._link.beat_at():
                 self._beat(now)
 
@@ -649,5 +668,6 @@ class ExecutionMachine:
                 lost_workers=tuple(self._table.lost),
                 exits_seen=tuple(exit_.proc_id for exit_ in self._wanted.exits),
                 stats=self.stats(now),
+                counts=self._counts(),
             ),
         )

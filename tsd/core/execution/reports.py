@@ -4,6 +4,7 @@ from collections import deque
 
 import attrs
 
+from tsd.core.counts import ControllerCounts
 from tsd.core.execution.lifecycle import LifecycleEvent
 from tsd.core.messages import StatusReport
 from tsd.core.records import ExecutionStats
@@ -37,7 +38,7 @@ class StatusReports:
         """Whether the next report can be sent."""
         return self.current is None and bool(self._waiting)
 
-    def next(self, stats: ExecutionStats) -> StatusReport:
+    def next(self, stats: ExecutionStats, counts: ControllerCounts) -> StatusReport:
         """Make the next report the outstanding one."""
         event, reason = self._waiting.popleft()
         self._seq += 1
@@ -48,6 +49,7 @@ class StatusReports:
             event=event.value,
             reason=reason,
             stats=stats,
+            counts=counts,
         )
         return self.current
 

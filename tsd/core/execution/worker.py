@@ -21,6 +21,7 @@ from collections import deque
 from enum import Enum, auto
 from typing import assert_never
 
+from tsd.core.counts import MeshCounts
 from tsd.core.execution.events import (
     BuildPipeline,
     Drop,
@@ -101,6 +102,7 @@ class WorkerMachine:
         self._exit_reason = ""
         self._is_welcomed = False
         self._was_welcomed = False
+        self._reconnects = 0
         self._is_ready = False
         self._log_level: str | None = None
         self._heard_at = -_NEVER
@@ -214,6 +216,7 @@ class WorkerMachine:
         )
 
     def _welcome(self, welcome: WorkerWelcome, now: float) -> None:
+        self._reconnects += self._was_welcomed and not self._is_welcomed
         self._is_welcomed = True
         self._beat_s = welcome.beat_interval_s
         self._beat_at = now + self._beat_s
@@ -332,6 +335,7 @@ class WorkerMachine:
                 running_for_s=running_for_s,
                 held=held,
                 draining=self._part is not _Part.SERVING,
+                mesh=self._mesh(),
             ),
         )
         if self._unseen and now - self._sent_at >= self._beat_s:
@@ -348,7 +352,11 @@ class WorkerMachine:
         self._end(0, reason)
 
     def _say_goodbye(self, reason: str, *, failed: bool) -> None:
-        self._out.send(LISTENER, WorkerBye(reason=reason, failed=failed))
+        self._out.send(LISTENER, WorkerBye(reason=reason, failed=failed, mesh=self._mesh()))
+
+    def _mesh(self) -> MeshCounts:
+        """All that is known here of the link; the shell adds the rest."""
+        return MeshCounts(reconnects=self._reconnects)
 
     def _end(self, code: int, reason: str) -> None:
         self._part = _Part.ENDED

@@ -6,9 +6,11 @@ because user code may hold its interpreter.
 """
 
 from collections import OrderedDict
+from functools import reduce
 
 import attrs
 
+from tsd.core.counts import MeshCounts, plus, without_queue
 from tsd.core.execution.ledger import Slice
 from tsd.core.messages import LINK_SILENCE_BEATS
 
@@ -41,6 +43,7 @@ class Worker:
         is_leaving: It was told to end and takes no more slices.
         passed_over: Oldest slice that it held at its last beat although it was running a later one.
         log_level: Level it was last told; `"?"` when that did not arrive.
+        mesh: What its link has counted, by its last word.
         place: Which list of dispatch it stands in.
     """
 
@@ -65,6 +68,7 @@ class Worker:
     reserved: bool = False
     is_leaving: bool = False
     passed_over: int | None = None
+    mesh: MeshCounts = attrs.field(factory=MeshCounts)
     place: "OrderedDict[str, Worker] | None" = None
 
     @property
@@ -104,6 +108,7 @@ class WorkerTable:
         named: Connected ones by each name that a slice can ask for.
         lost: Those given up whose end the master has not told yet, in order of loss.
         ended: Those that said goodbye or whose process ended.
+        busy_us: Microseconds of work in all results so far.
     """
 
     disconnect_timeout_s: float
@@ -115,7 +120,9 @@ class WorkerTable:
     reconnected: int = 0
     disconnected: int = 0
     stalled: int = 0
+    busy_us: int = 0
     _fenced: set[str] = attrs.field(factory=set)
+    _gone: MeshCounts = attrs.field(factory=MeshCounts)
 
     def join(self, peer: str, number: int, log_level: str | None, now: float) -> Worker:
         """A worker that was never seen before."""
@@ -136,10 +143,15 @@ class WorkerTable:
         worker = self.members.pop(peer, None)
         if worker is not None:
             self.disconnected += 1
+            self._gone = plus(self._gone, without_queue(worker.mesh))
             for name in worker.names:
                 if self.named.get(name) is worker:
                     del self.named[name]
         return worker
+
+    def mesh(self) -> MeshCounts:
+        """What the links of all workers, also of those that are gone, have counted."""
+        return reduce(plus, (worker.mesh for worker in self.members.values()), self._gone)
 
     def is_fenced(self, peer: str) -> bool:
         """Whether it was given up."""

@@ -25,6 +25,7 @@ from tsd.master.api.inflow import Inflow
 from tsd.master.api.paths import canonical_path
 from tsd.master.api.problems import RETRY_AFTER_S, problem, status_of
 from tsd.master.api.routes import add_routes
+from tsd.master.requests import RequestCounter
 from tsd.master.service import MasterService
 from tsd.setting_fields import is_loopback
 
@@ -74,6 +75,7 @@ class Api(QuartTrio):
     answer_within_s: float = 300
     body_size_max: int = 0
     gate: Gate = Gate(0)
+    requests: RequestCounter
 
     @override
     async def asgi_app(self, scope: Any, receive: Any, send: Any) -> None:
@@ -87,7 +89,7 @@ class Api(QuartTrio):
     @override
     async def dispatch_request(self, request_context: Any = None) -> ResponseReturnValue:
         """Run a handler, for as long as a request may take. Its body has come by then."""
-        with self.gate.passed(request.path), trio.fail_after(self.answer_within_s):
+        with self.requests.flight(), self.gate.passed(request.path), trio.fail_after(self.answer_within_s):
             return await super().dispatch_request(request_context)
 
 
@@ -116,11 +118,12 @@ def create_api(service: MasterService, options: ApiOptions) -> Api:
     app = Api("tsd", static_folder=None)
     app.answer_within_s = options.answer_within_s
     app.gate = Gate(options.request_max)
+    app.requests = service.requests
     app.url_map.merge_slashes = False
     app.body_size_max = options.body_size_max
     app.config["MAX_CONTENT_LENGTH"] = app.config["BODY_TIMEOUT"] = None  # `Inflow` does both
     app.before_request(_before(options))
-    app.after_request(_after)
+    app.after_request(_after(service.requests))
     app.register_error_handler(HTTPException, _on_http_error)
     app.register_error_handler(TsdError, _on_error_of_ours)
     app.register_error_handler(trio.TooSlowError, _on_too_slow)
@@ -173,18 +176,24 @@ def _refuse_other_sites(*, is_local: bool) -> None:
         raise InvalidRequest(f"requests from pages of {origin[:200]} are not answered")
 
 
-async def _after(response: Response) -> Response:
-    response.headers["X-Request-Id"] = g.get("request_id", "")
-    # Tables are text/html for old clients' sake; whatever a name in them says, a browser runs none of it.
-    response.headers["Content-Security-Policy"] = "default-src 'none'; frame-ancestors 'none'; sandbox"
-    log.debug(
-        "api.answered",
-        method=request.method,
-        path=request.full_path.rstrip("?"),
-        status=response.status_code,
-        elapsed_s=round(time.perf_counter() - g.get("began_at", time.perf_counter()), 4),
-    )
-    return response
+def _after(requests: RequestCounter) -> Callable[[Response], Awaitable[Response]]:
+    async def after(response: Response) -> Response:
+        response.headers["X-Request-Id"] = g.get("request_id", "")
+        # Tables are text/html for old clients' sake; whatever a name in them says, a browser runs none of it.
+        response.headers["Content-Security-Policy"] = "default-src 'none'; frame-ancestors 'none'; sandbox"
+        elapsed_s = time.perf_counter() - g.get("began_at", time.perf_counter())
+        route = None if request.url_rule is None else request.url_rule.rule
+        requests.answered(request.method, route, response.status_code, elapsed_s)
+        log.debug(
+            "api.answered",
+            method=request.method,
+            path=request.full_path.rstrip("?"),
+            status=response.status_code,
+            elapsed_s=round(elapsed_s, 4),
+        )
+        return response
+
+    return after
 
 
 def _answer(status: int, message: str) -> Response:

@@ -2,8 +2,10 @@
 
 from typing import Final
 
-from tsd.master.api import cluster, executions, health, jobs, root, txt
+from tsd.master.api import cluster, executions, health, jobs, metrics, root, txt
 
 ENDPOINTS: Final = tuple(
-    endpoint for resource in (jobs, executions, root, cluster, txt, health) for endpoint in resource.ENDPOINTS
+    endpoint
+    for resource in (jobs, executions, root, cluster, txt, health, metrics)
+    for endpoint in resource.ENDPOINTS
 )

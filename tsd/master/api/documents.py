@@ -259,8 +259,42 @@ class Health:
 
 
 @attrs.frozen(kw_only=True)
+class Check:
+    """One part of the master."""
+
+    ok: bool
+    reason: Annotated[str | UnsetType, Meta(description="what is wrong, if something is")] = UNSET
+
+
+@attrs.frozen(kw_only=True)
+class StoreCheck(Check):
+    """Whether the store takes writes."""
+
+    since: Annotated[str, Meta(description="the time at which that began")]
+
+
+@attrs.frozen(kw_only=True)
+class CapacityCheck(Check):
+    """Whether there is a node for jobs to run on; without one the master is ready all the same."""
+
+    nodes: Annotated[int, Meta(ge=0, description="connected ones")]
+    slots: Annotated[int, Meta(ge=0, description="of connected nodes")]
+    slots_free: Annotated[int, Meta(ge=0, description="those on which something may be placed now")]
+
+
+@attrs.frozen(kw_only=True)
+class Checks:
+    """The parts of the master."""
+
+    store: StoreCheck
+    mesh: Annotated[Check, Meta(description="whether daemons that call are answered")]
+    capacity: CapacityCheck
+
+
+@attrs.frozen(kw_only=True)
 class Readiness:
     """Whether jobs can be posted now, and if not, why."""
 
     status: Literal["ready", "not ready"]
     reasons: list[str]
+    checks: Checks

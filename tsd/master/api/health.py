@@ -23,14 +23,18 @@ async def health(_service: MasterService) -> dict[str, object]:
     "GET", "/ready", answer=Readiness, also={503: Answer(Readiness, "jobs can not be posted now, and why")}
 )
 async def ready(service: MasterService) -> Response:
-    """Whether jobs can be posted now, and if not, why."""
-    reasons = service.why_not_ready()
-    status = "ready" if not reasons else "not ready"
-    return Response(
-        encode_json({"status": status, "reasons": reasons}),
-        status=503 if reasons else 200,
-        content_type=JSON_TYPE,
-    )
+    """Whether jobs can be posted now, and if not, why.
+
+    A cluster without nodes is ready, since jobs are taken and wait; `checks.capacity` tells that.
+    """
+    readiness = service.readiness()
+    is_ready = not readiness.reasons
+    document = {
+        "status": "ready" if is_ready else "not ready",
+        "reasons": readiness.reasons,
+        "checks": readiness.checks,
+    }
+    return Response(encode_json(document), status=200 if is_ready else 503, content_type=JSON_TYPE)
 
 
 ENDPOINTS = (health, ready)

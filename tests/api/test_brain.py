@@ -22,7 +22,7 @@ from tsd.core.messages import (
     Refused,
 )
 from tsd.core.records import TERMINAL_STATUSES, Status
-from tsd.errors import Conflict, NotActive, NotReady
+from tsd.errors import Conflict, NotActive, NotFound, NotReady
 from tsd.master.brain import ASKS_MAX, Brain
 from tsd.master.clock import Clock
 from tsd.mesh.codec import BODY_BYTES_MAX, Codec
@@ -151,6 +151,26 @@ async def test_of_two_starts_one_is_refused(brain):
 
     with pytest.raises(Conflict, match="currently running"):
         await brain.create(execution(ex_id="y", job=False))
+
+
+async def test_a_stop_by_whoever_sees_an_execution_in_the_store_first_is_not_lost(brain):
+    """It is there a moment before the machine hears of it; clients that list executions may be that fast."""
+
+    async def stop_when_stored(ex_id):
+        stored = None
+        while stored is None:
+            with contextlib.suppress(NotFound):
+                stored = await brain.store.get_execution(ex_id)
+        await brain.ask(StopRequested(ex_id=ex_id))
+
+    for number in range(40):
+        ex_id = f"x{number}"
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(brain.create, execution(ex_id, f"j{number}"))
+            for _ in range(3):
+                nursery.start_soon(stop_when_stored, ex_id)
+
+        assert (await brain.store.get_execution(ex_id))["_status"] == "stopped"
 
 
 async def test_whoever_hangs_up_while_an_execution_is_stored_still_has_it_run(tmp_path):

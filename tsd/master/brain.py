@@ -17,6 +17,7 @@ from tsd.core.cluster import events
 from tsd.core.cluster.events import Answer, Effects, Event, ExecutionAdded, Happened, NotSent, StatusChanged
 from tsd.core.cluster.machine import ClusterMachine
 from tsd.core.cluster.records import parse_process_id
+from tsd.core.cluster.requests import Request
 from tsd.core.messages import (
     ControllerBeat,
     ControllerHello,
@@ -78,6 +79,7 @@ class Brain:
     _drained: trio.Event = attrs.field(factory=trio.Event)
     _intake: Intake = attrs.field(init=False)
     _asking: set[str] = attrs.field(factory=set)
+    _creating: dict[str, trio.Event] = attrs.field(factory=dict)
     _nursery: trio.Nursery | None = None
     _damage: StoreError | None = None
 
@@ -118,6 +120,10 @@ class Brain:
         """
         if len(self._queue) >= ASKS_MAX:
             raise NotReady("too many requests wait for the store")
+        added = self._creating.get(event.ex_id) if isinstance(event, Request) else None
+        if added is not None:
+            # Clients can read it from the store a moment before the machine knows of it.
+            await added.wait()
         return await self._ask(event)
 
     async def _ask(self, event: Event) -> Answer:
@@ -141,7 +147,7 @@ class Brain:
         if self._nursery is None:
             raise NotReady("the master is ending")
         result: list[Created | Exception] = []
-        done = trio.Event()
+        self._creating[request.ex_id] = done = trio.Event()
 
         async def create() -> None:
             try:
@@ -151,6 +157,7 @@ class Brain:
             else:
                 self.post(ExecutionAdded(record=created.record))
                 result.append(created)
+            self._creating.pop(request.ex_id, None)
             done.set()
 
         self._nursery.start_soon(create)

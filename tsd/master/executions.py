@@ -87,12 +87,12 @@ class ExecutionService:
             NotFound: There is none.
         """
         with self.brain.watches.watch(ex_id) as watch:
-            status = Status((await self.store.get_execution(ex_id))["_status"])
+            status = await self._stored_status(ex_id)
             if status not in TERMINAL_STATUSES:
                 await self.brain.ask(
                     StopRequested(ex_id=ex_id, within_s=options.within_s, force=options.is_forced)
                 )
-                now = self._status_now(ex_id) or Status((await self.store.get_execution(ex_id))["_status"])
+                now = await self._stored_status(ex_id)
                 wanted = TERMINAL_STATUSES if options.is_blocking else frozenset(Status)
                 status = await watch.until(wanted, now=now)
         if options.is_forced:
@@ -161,9 +161,9 @@ class ExecutionService:
 
     # --- helpers --------------------------------------------------------------------------------
 
-    def _status_now(self, ex_id: str) -> Status | None:
-        view = self.brain.machine.execution_view(ex_id)
-        return None if view is None else view.status
+    async def _stored_status(self, ex_id: str) -> Status:
+        """What everybody can read; the core may be ahead of it by what is being committed."""
+        return Status((await self.store.get_execution(ex_id))["_status"])
 
     async def _change(
         self, request: PauseRequested | ResumeRequested, wanted: frozenset[Status], verb: str
@@ -172,7 +172,7 @@ class ExecutionService:
         with self.brain.watches.watch(ex_id) as watch:
             answer = await self.brain.ask(request)
             assert isinstance(answer, WaitFor)
-            now = self._status_now(ex_id) or Status((await self.store.get_execution(ex_id))["_status"])
+            now = await self._stored_status(ex_id)
             with trio.move_on_after(self.confirm_within_s):
                 status = await watch.until(answer.statuses, now=now)
                 if status in wanted:

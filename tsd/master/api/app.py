@@ -176,7 +176,9 @@ def _refuse_other_sites(*, is_local: bool) -> None:
 async def _after(response: Response) -> Response:
     response.headers["X-Request-Id"] = g.get("request_id", "")
     # Tables are text/html for old clients' sake; whatever a name in them says, a browser runs none of it.
-    response.headers["Content-Security-Policy"] = "default-src 'none'; frame-ancestors 'none'; sandbox"
+    response.headers.setdefault(
+        "Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'; sandbox"
+    )
     log.debug(
         "api.answered",
         method=request.method,

@@ -2,8 +2,9 @@
 
 from typing import Final
 
-from tsd.master.api import cluster, executions, health, jobs, root, txt
+from tsd.master.api import cluster, executions, health, jobs, reference, root, txt
 
-ENDPOINTS: Final = tuple(
+_RESOURCES: Final = tuple(
     endpoint for resource in (jobs, executions, root, cluster, txt, health) for endpoint in resource.ENDPOINTS
 )
+ENDPOINTS: Final = (*_RESOURCES, *reference.endpoints_about(_RESOURCES))

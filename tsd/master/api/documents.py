@@ -17,6 +17,51 @@ Time = Annotated[
 ]
 Count = Annotated[int, Meta(ge=0)]
 Id = Annotated[str, Meta(min_length=1)]
+Boolean = Annotated[
+    Any,
+    Meta(
+        extra_json_schema={
+            "title": "boolean",
+            "anyOf": [{"type": "boolean"}, {"enum": ["true", "false", "1", "0", 1, 0]}],
+        }
+    ),
+]
+WholeNumber = Annotated[
+    Any,
+    Meta(
+        extra_json_schema={
+            "title": "whole number from 1",
+            "anyOf": [{"type": "number", "minimum": 1}, {"type": "string", "pattern": r"^[1-9]\d{0,8}$"}],
+        }
+    ),
+]
+"""Fractions are cut off."""
+Duration = Annotated[
+    Any,
+    Meta(
+        extra_json_schema={
+            "title": "duration",
+            "anyOf": [
+                {"type": "integer", "minimum": 0},
+                {
+                    "type": "string",
+                    "pattern": r"^\s*(\d+|\d+(\.\d+)?\s*(ms|s|m|h|d|seconds?|minutes?|hours?|days?))\s*$",
+                },
+            ],
+            "examples": [30_000, "90s"],
+        }
+    ),
+]
+"""Milliseconds, or a number and a unit."""
+Labels = Annotated[
+    dict[str, Any],
+    Meta(
+        extra_json_schema={
+            "propertyNames": {"minLength": 1},
+            "additionalProperties": {"not": {"enum": [None, ""]}},
+        }
+    ),
+]
 
 # --- what every endpoint may answer -------------------------------------------------------------
 
@@ -40,13 +85,46 @@ class OperationEntry:
 
 
 @attrs.frozen(kw_only=True)
+class ApiEntry:
+    """An API of a job, with its own options."""
+
+    _name: Annotated[str, Meta(min_length=1, description="which API; no other of the job has it")]
+
+
+@attrs.frozen(kw_only=True)
 class JobBody:
-    """A job, as it is posted."""
+    """A job, as it is posted. Its operations have to be installed, and check their own options."""
 
     operations: Annotated[
         list[OperationEntry], Meta(min_length=2, description="a reader first, then processors")
     ]
-    name: Annotated[str | UnsetType, Meta(description="for people")] = UNSET
+    name: Annotated[Id | UnsetType, Meta(description="for people")] = UNSET
+    lifecycle: Annotated[
+        Literal["once", "persistent"] | UnsetType, Meta(description="`once` ends when its reader has no more")
+    ] = UNSET
+    workers: Annotated[WholeNumber | UnsetType, Meta(description="processes that run slices")] = UNSET
+    slicers: Annotated[WholeNumber | UnsetType, Meta(description="parts that the input is divided in")] = (
+        UNSET
+    )
+    max_retries: Annotated[Count | UnsetType, Meta(description="how often a slice is tried again")] = UNSET
+    probation_window: Annotated[
+        Duration | UnsetType,
+        Meta(description="how long without a new error until a failing execution counts as running"),
+    ] = UNSET
+    active: Annotated[Boolean | UnsetType, Meta(description="whether people still use it")] = UNSET
+    analytics: Annotated[Boolean | UnsetType, Meta(description="measures every operation")] = UNSET
+    autorecover: Annotated[
+        Boolean | UnsetType, Meta(description="a start goes on where the latest execution was")
+    ] = UNSET
+    stateful: Boolean | UnsetType = UNSET
+    log_level: Annotated[
+        Literal["trace", "debug", "info", "warn", "error", "fatal", ""] | UnsetType | None,
+        Meta(description="of its processes"),
+    ] = UNSET
+    apis: list[ApiEntry] | UnsetType = UNSET
+    assets: Annotated[list[str] | UnsetType | None, Meta(description="bundles with its operations")] = UNSET
+    env_vars: Annotated[Labels | UnsetType, Meta(description="environment of its processes")] = UNSET
+    labels: Annotated[Labels | UnsetType | None, Meta(description="for people")] = UNSET
 
 
 @attrs.frozen(kw_only=True)
@@ -118,7 +196,7 @@ class SliceError:
     _created: Time
     _updated: Time
     error: Annotated[str, Meta(description="the last traceback")]
-    retry_count: Annotated[int | UnsetType, Meta(ge=1)] = UNSET
+    retry_count: Count | UnsetType = UNSET
 
 
 @attrs.frozen(kw_only=True)

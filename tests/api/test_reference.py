@@ -88,9 +88,13 @@ def test_every_error_is_a_problem_with_its_headers():
 
 
 def test_a_body_is_described_under_both_types_that_clients_send():
-    assert set(operation("POST", "/jobs")["requestBody"]["content"]) == {
-        "application/json",
-        "application/x-www-form-urlencoded",
+    body = {"$ref": "#/components/schemas/JobBody"}
+
+    assert operation("POST", "/jobs")["requestBody"]["content"] == {
+        "application/json": {"schema": body},
+        "application/x-www-form-urlencoded": {
+            "schema": {"type": "string", "contentMediaType": "application/json", "contentSchema": body}
+        },
     }
 
 

@@ -32,6 +32,8 @@ BODY_WORDS: Final = (
     "JSON, also under the form type, because `curl -d` says that; as any `…+json`, or without a content "
     "type; in UTF-8; plain or compressed by gzip or deflate."
 )
+_JSON_TEXT: Final[Object] = {"type": "string", "contentMediaType": "application/json"}
+"""No names and values, whatever the type says."""
 _SCHEMAS: Final = "#/components/schemas/{name}"
 _RESPONSES: Final = "#/components/responses/"
 _HEADERS: Final[Mapping[str, Object]] = {
@@ -119,7 +121,10 @@ def _operation(endpoint: Endpoint, others: Sequence[Endpoint], forms: Forms) -> 
         operation["requestBody"] = {
             "description": BODY_WORDS,
             "required": True,
-            "content": {"application/json": {"schema": schema}, FORM_TYPE: {"schema": schema}},
+            "content": {
+                "application/json": {"schema": schema},
+                FORM_TYPE: {"schema": {**_JSON_TEXT, "contentSchema": schema}},
+            },
         }
     operation["responses"] = _responses(endpoint, others, forms)
     return operation

@@ -8,14 +8,17 @@ from typing import Final
 
 from tsd.errors import InvalidRequest
 from tsd.master.api import parameters
+from tsd.master.api.documents import DURATION_PATTERN
 from tsd.master.api.endpoint import Given, Parameter, Query, Schema
 from tsd.master.api.parameters import Page
 from tsd.master.executions import StopOptions
 from tsd.master.lists import DEFAULT_SORT, ListQuery
+from tsd.operations.formats import LOG_LEVELS
+from tsd.operations.job import WORKERS_MAX
 from tsd.store.fields import ERROR_FIELDS, EXECUTION_FIELDS, JOB_FIELDS, SORT_KEYS_MAX, Field, sortable
 
-LOG_LEVELS: Final = ("trace", "debug", "info", "warn", "error", "fatal")
 _CLEANUPS: Final = ("all", "errors", "pending")
+_CLEANUP: Final[Schema] = {"type": "string", "enum": [*_CLEANUPS, ""]}
 
 _BOOLEAN: Final[Schema] = {
     "title": "boolean",
@@ -155,6 +158,7 @@ STOP_OPTIONS: Final = Query(
         Parameter(
             name="timeout",
             words="how long running slices have to end: milliseconds, or a text such as `90s`",
+            schema={"title": "duration", "type": "string", "pattern": f"^({DURATION_PATTERN})?$"},
             default="shutdown_timeout",
         ),
         _flag("force", "does not wait for running slices", default="false"),
@@ -175,9 +179,9 @@ CLEANUP: Final = Query(
         Parameter(
             name="cleanup_type",
             words="ends after running such slices again, instead of going on after them",
-            schema={"type": "string", "enum": [*_CLEANUPS, ""]},
+            schema=_CLEANUP,
         ),
-        Parameter(name="cleanup", words="another name of `cleanup_type`, which wins"),
+        Parameter(name="cleanup", words="another name of `cleanup_type`, which wins", schema=_CLEANUP),
     ),
     read=_read_cleanup,
 )
@@ -193,7 +197,7 @@ def _worker_count(name: str, words: str) -> Parameter:
     return Parameter(
         name=name,
         words=f"{words}; exactly one of `add`, `remove` and `total` is given",
-        schema={"type": "integer", "minimum": 1, "maximum": parameters.WORKERS_MAX},
+        schema={"type": "integer", "minimum": 1, "maximum": WORKERS_MAX},
     )
 
 

@@ -1,13 +1,14 @@
-"""How long the API takes to answer, idle and while slices fly, beside a bare route on the same server software.
+"""How long the API takes to answer, idle and while slices fly, beside a bare route of the same server.
 
 The cluster is `tsd up`. One client with one open connection to each server asks in turn for
 
 * `state`: GET /v1/cluster/state, which the master has in memory;
-* `ex`: GET /v1/jobs/<id>/ex, which it reads from the store; clients that wait for a job ask this again and again;
+* `ex`: GET /v1/jobs/<id>/ex, which it reads from the store; clients that wait for a job ask this often;
 * `bare`: a route of Quart-Trio on Hypercorn that returns a constant, in a process of its own.
 
-First nothing else runs; then jobs of many small slices run with two workers at full speed, and only what was asked
-while slices ended counts. The three stand side by side in every turn, so whatever the machine does hits all alike.
+First nothing else runs; then jobs of many small slices run with two workers at full speed, and only what was
+asked while slices ended counts. The three stand side by side in every turn, so whatever the machine does hits
+all alike.
 
     python -m bench.api --jobs 5
 """
@@ -23,6 +24,11 @@ import time
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
+import trio
+from hypercorn.config import Config
+from hypercorn.trio import serve
+from quart_trio import QuartTrio
+
 from bench.slices import job
 from bench.up import TERMINAL, Up, machine, running_up
 
@@ -36,11 +42,6 @@ Samples = dict[str, list[float]]
 
 def serve_bare() -> None:
     """Serve the bare route until stdin ends; the first line on stdout is the URL."""
-    import trio
-    from hypercorn.config import Config
-    from hypercorn.trio import serve
-    from quart_trio import QuartTrio
-
     app = QuartTrio("bare")
 
     @app.get("/")

@@ -1,6 +1,5 @@
 """Durations as people write them: `"5 minutes"`, `"1.5 hours"`, `"90s"`, or a number of milliseconds."""
 
-import math
 import re
 
 _SECOND = 1000
@@ -27,6 +26,9 @@ UNITS: dict[str, int] = {
 }
 """Milliseconds per unit, for every spelling; `m` is a minute and `M` a month, longer words take any case."""
 
+MS_MAX = 2**53 - 1
+"""Longest duration: some 285,000 years, and the largest whole number that is exact in JavaScript."""
+
 _FORM = re.compile(r"\s*(\d+(?:\.\d+)?|\.\d+)\s*([A-Za-z]*)\s*", re.ASCII)
 _EXPECTED = (
     "must be a positive integer or human readable string containing a number and valid unit "
@@ -45,7 +47,8 @@ def parse_duration(value: object) -> int:
         Whole milliseconds, 0 or more; fractions of a unit count ("1.5 hours" is 5,400,000).
 
     Raises:
-        ValueError: It is negative, no duration, or has an unknown unit; the message names the units.
+        ValueError: It is negative, beyond `MS_MAX`, no duration, or has an unknown unit; the message names
+            the units.
     """
     if isinstance(value, str):
         return _parse_text(value)
@@ -65,12 +68,12 @@ def _parse_text(text: str) -> int:
     if factor is None:
         raise ValueError(f"Invalid duration unit: {unit}; units are {', '.join(_NAMES)}")
     amount = float(number) * factor
-    if not math.isfinite(amount):
+    if not amount <= MS_MAX:
         raise ValueError(_EXPECTED)
     return round(amount)
 
 
 def _whole(amount_ms: float) -> int:
-    if not math.isfinite(amount_ms) or amount_ms < 0 or amount_ms != int(amount_ms):
+    if not 0 <= amount_ms <= MS_MAX or amount_ms != int(amount_ms):
         raise ValueError(_EXPECTED)
     return int(amount_ms)

@@ -120,9 +120,14 @@ def test_counts_are_read_from_digits_and_cut_to_whole(field, value, expected):
         ("workers", None, "must be valid integer greater than zero"),
         ("workers", "many", "must be valid integer greater than zero"),
         ("workers", True, "must be valid integer greater than zero"),
+        ("workers", 1_000_001, "must be at most 1000000"),
+        ("slicers", 1e200, "must be at most 10000"),
+        ("max_retries", 1e200, "Too big: expected int to be <=9007199254740991"),
         ("max_retries", "2", "expected number, received string"),
         ("max_retries", -1, "Too small: expected number to be >=0"),
         ("probation_window", -5, "must be a positive integer or human readable string"),
+        ("probation_window", 1e200, "must be a positive integer or human readable string"),
+        ("probation_window", "999999999999 y", "must be a positive integer or human readable string"),
         ("probation_window", "5 parsecs", "Invalid duration unit: parsecs"),
         ("analytics", None, "expected boolean, received null"),
         ("active", "yes", "expected boolean, received string"),
@@ -134,7 +139,10 @@ def test_counts_are_read_from_digits_and_cut_to_whole(field, value, expected):
         ("env_vars", None, "must be object"),
         ("env_vars", {"": 1}, "key must be not empty"),
         ("env_vars", {"A": ""}, 'value for key "A" must be not empty'),
+        ("env_vars", {"A=B": 1}, "'A=B' can not be the name of an environment variable"),
+        ("env_vars", {"A": "\0"}, 'value for key "A" must have no null characters'),
         ("labels", ["a"], "must be object"),
+        ("log_level", {}, "must be one of the following: trace,debug,info,warn,error,fatal"),
         ("log_level", "loud", "must be one of the following: trace,debug,info,warn,error,fatal"),
         ("assets", "a", "assets need to be of type array"),
         ("assets", [1], "assets needs to be an array of strings"),
@@ -146,6 +154,12 @@ def test_a_field_of_the_wrong_form_is_refused(field, value, fragment):
 
     assert list(faults) == [field]
     assert fragment in faults[field]
+
+
+def test_an_api_whose_name_is_no_text_is_refused():
+    faults = faults_of({"name": "n", "operations": OPS, "apis": [{"_name": {}}]})
+
+    assert faults == {"apis[0]._name": "API requires an _name"}
 
 
 def test_durations_are_read():

@@ -141,6 +141,15 @@ async def test_lists_show_the_last_updated_first_and_no_deleted_ones(store):
     assert [job["job_id"] for job in await store.list_jobs(Page(), is_deleted=True)] == ["j2"]
 
 
+@pytest.mark.parametrize(("spelled", "meant"), [("true", True), ("0", False), (1, True), ("false", False)])
+async def test_a_job_is_active_or_not_however_that_is_spelled(store, spelled, meant):
+    created = await store.create_job("j1", POSTED | {"active": spelled})
+
+    assert created["active"] is meant
+    assert [job["job_id"] for job in await store.list_jobs(Page(), is_active=meant)] == ["j1"]
+    assert await store.list_jobs(Page(), is_active=not meant) == []
+
+
 async def test_jobs_that_do_not_say_so_are_active(store):
     """REST 38."""
     await store.create_job("says", {"active": True})

@@ -7,12 +7,15 @@ Each refuses with ValueError, also for a wrong type: it is the document that is 
 import contextlib
 import math
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 from tsd.operations.dates import parse_time
 
 _TRUE = ("true", "1", 1)
 _FALSE = ("false", "0", 0)
+SAFE_MAX = 2**53 - 1
+"""Larger whole numbers are not exact in JavaScript, and soon too long for messages between processes."""
 LOG_LEVELS = ("trace", "debug", "info", "warn", "error", "fatal")
 
 
@@ -46,13 +49,15 @@ def boolean(value: object) -> bool:
 
 
 def natural(value: object) -> int:
-    """A whole number, 0 or more; text is refused."""
+    """A whole number from 0 to `SAFE_MAX`; text is refused."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise ValueError(f"Invalid input: expected number, received {type_word(value)}")
     if not math.isfinite(value) or value != int(value):
         raise ValueError("Invalid input: expected int, received number")
     if value < 0:
         raise ValueError("Too small: expected number to be >=0")
+    if value > SAFE_MAX:
+        raise ValueError(f"Too big: expected int to be <={SAFE_MAX}")
     return int(value)
 
 
@@ -63,15 +68,22 @@ def number(value: object) -> float:
     return value
 
 
-def positive_int(value: object) -> int:
-    """A whole number, 1 or more; digits are read and fractions cut off."""
+def positive_int(value: object, most: int = SAFE_MAX) -> int:
+    """A whole number from 1 to `most`; digits are read and fractions cut off."""
     whole = 0
     if isinstance(value, str | int | float) and not isinstance(value, bool):
         with contextlib.suppress(ValueError, OverflowError):
             whole = int(float(value))
     if whole < 1:
         raise ValueError("must be valid integer greater than zero")
+    if whole > most:
+        raise ValueError(f"must be at most {most}")
     return whole
+
+
+def up_to(most: int) -> Callable[[object], int]:
+    """A converter to whole numbers from 1 to `most`."""
+    return partial(positive_int, most=most)
 
 
 def required_string(value: object) -> str:
@@ -109,8 +121,8 @@ def one_of(words: Iterable[str]) -> Callable[[object], str]:
 
 
 def log_level(value: object) -> str | None:
-    """The name of a log level; falsy values pass."""
-    if not value:
+    """The name of a log level; what is false in JavaScript passes."""
+    if value is None or value in ("", 0):
         return None
     if isinstance(value, str) and value in LOG_LEVELS:
         return value
@@ -127,6 +139,17 @@ def flat_object(value: object) -> dict[str, Any]:
         if entry is None or entry == "":
             raise ValueError(f'value for key "{key}" must be not empty')
     return value
+
+
+def environment(value: object) -> dict[str, Any]:
+    """A flat object that can be the environment of a process."""
+    variables = flat_object(value)
+    for name, entry in variables.items():
+        if "=" in name or "\0" in name:
+            raise ValueError(f"{name[:80]!r} can not be the name of an environment variable")
+        if "\0" in str(entry):
+            raise ValueError(f'value for key "{name[:80]}" must have no null characters')
+    return variables
 
 
 def string_list(value: object) -> list[str]:

@@ -13,6 +13,10 @@ from tsd.operations.base import Definition
 from tsd.operations.config import BUILT_IN_ACTIONS, BaseConfig, Note, load, to_wire
 from tsd.operations.registry import Registry
 
+WORKERS_MAX = 1_000_000
+"""More workers than anybody has; a request for more is a mistake."""
+SLICERS_MAX = 10_000
+"""All slicers of an execution are in the memory of its controller."""
 _MOST_WORKERS_BY_DEFAULT = 5
 _MIXED = "cpu/memory can't be mixed with resource settings of the same type"
 _UNLINKED = "An operation with a _api_name keyword must link it to a valid api configuration on the job"
@@ -221,7 +225,7 @@ class _Check:
     # --- what needs the whole job ---------------------------------------------------------------
 
     def _links(self, job: dict[str, Any]) -> None:
-        names = {api.get("_name") for api in job["apis"] if isinstance(api, dict)}
+        names = _api_names(job)
         for i, entry in enumerate(job["operations"]):
             key = next((k for k in ("_api_name", "api_name") if k in self._entry(i)), None)
             if not isinstance(entry, dict) or key is None:
@@ -247,7 +251,7 @@ class _Check:
 
     def _dead_letters(self, job: dict[str, Any], loaded: list[_Loaded]) -> None:
         """A typo here would show only when the first record is rejected, maybe after hours."""
-        names = {api.get("_name") for api in job["apis"] if isinstance(api, dict)}
+        names = _api_names(job)
         for path, definition, config in loaded:
             action = config.dead_letter_action
             if action in BUILT_IN_ACTIONS or action in names:
@@ -271,6 +275,11 @@ class _Check:
                 self._fail(title, [(f"{path}.{name}" if name else path, text) for name, text in faults])
 
 
+def _api_names(job: Mapping[str, Any]) -> set[str]:
+    names = (api.get("_name") for api in job["apis"] if isinstance(api, dict))
+    return {name for name in names if isinstance(name, str)}
+
+
 def _fields(cpu_count: int) -> dict[str, tuple[Any, Callable[[Any], Any]]]:
     """Default and converter of each top-level field, in the order in which faults are reported."""
     return {
@@ -284,11 +293,11 @@ def _fields(cpu_count: int) -> dict[str, tuple[Any, Callable[[Any], Any]]]:
         "operations": ([], _operations),
         "apis": ([], _apis),
         "probation_window": (300_000, parse_duration),
-        "slicers": (1, formats.positive_int),
-        "workers": (max(1, min(cpu_count, _MOST_WORKERS_BY_DEFAULT)), formats.positive_int),
+        "slicers": (1, formats.up_to(SLICERS_MAX)),
+        "workers": (max(1, min(cpu_count, _MOST_WORKERS_BY_DEFAULT)), formats.up_to(WORKERS_MAX)),
         "stateful": (False, formats.boolean),
         "labels": (None, _labels),
-        "env_vars": ({}, formats.flat_object),
+        "env_vars": ({}, formats.environment),
         "log_level": (None, formats.log_level),
     }
 

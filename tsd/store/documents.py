@@ -78,9 +78,11 @@ def stored_job(posted: Mapping[str, Any]) -> str:
 
 
 def active_flag(posted: Mapping[str, Any]) -> int | None:
-    """The `active` column of a posted job; None when it does not say."""
+    """The `active` column of a posted job, whichever way it is spelled; None when it does not say."""
     active = posted.get("active")
-    return int(active) if isinstance(active, bool) else None
+    if isinstance(active, bool | int | str):
+        return {True: 1, "true": 1, "1": 1, False: 0, "false": 0, "0": 0}.get(active)
+    return None
 
 
 def shown_job(row: RowMapping) -> Document:

@@ -132,9 +132,7 @@ def order_by(sort: str, fields: Mapping[str, Field], last: ColumnElement[Any]) -
         name, _, direction = key.partition(":")
         field = fields.get(name)
         if field is None or field.kind is Kind.TEXT:
-            raise InvalidRequest(
-                f'can not sort by "{name[:80]}", only by {", ".join(sorted(_sortable(fields)))}'
-            )
+            raise InvalidRequest(f'can not sort by "{name[:80]}", only by {", ".join(sortable(fields))}')
         if direction.lower() not in {"", "asc", "desc"}:
             raise InvalidRequest(f'sort direction must be asc or desc, got "{direction[:80]}"')
         is_descending = direction.lower() == "desc"
@@ -142,5 +140,6 @@ def order_by(sort: str, fields: Mapping[str, Field], last: ColumnElement[Any]) -
     return [*order, last.desc() if is_descending else last.asc()]
 
 
-def _sortable(fields: Mapping[str, Field]) -> list[str]:
-    return [name for name, field in fields.items() if field.kind is not Kind.TEXT]
+def sortable(fields: Mapping[str, Field]) -> list[str]:
+    """Names of the fields that a list can be sorted by."""
+    return sorted(name for name, field in fields.items() if field.kind is not Kind.TEXT)

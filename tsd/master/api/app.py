@@ -180,7 +180,9 @@ def _after(requests: RequestCounter) -> Callable[[Response], Awaitable[Response]
     async def after(response: Response) -> Response:
         response.headers["X-Request-Id"] = g.get("request_id", "")
         # Tables are text/html for old clients' sake; whatever a name in them says, a browser runs none of it.
-        response.headers["Content-Security-Policy"] = "default-src 'none'; frame-ancestors 'none'; sandbox"
+        response.headers.setdefault(
+            "Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'; sandbox"
+        )
         elapsed_s = time.perf_counter() - g.get("began_at", time.perf_counter())
         route = None if request.url_rule is None else request.url_rule.rule
         requests.answered(request.method, route, response.status_code, elapsed_s)

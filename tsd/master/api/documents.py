@@ -11,12 +11,74 @@ import attrs
 from msgspec import UNSET, Meta, UnsetType
 
 from tsd.core.records import Status
+from tsd.durations import MS_MAX, UNITS
+from tsd.operations.formats import LOG_LEVELS, SAFE_MAX
+from tsd.operations.job import SLICERS_MAX, WORKERS_MAX
 
 Time = Annotated[
     str, Meta(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z$", examples=["2026-01-31T01:02:03.004Z"])
 ]
 Count = Annotated[int, Meta(ge=0)]
+SafeCount = Annotated[int, Meta(ge=0, le=SAFE_MAX)]
 Id = Annotated[str, Meta(min_length=1)]
+Boolean = Annotated[
+    Any,
+    Meta(
+        extra_json_schema={
+            "title": "boolean",
+            "anyOf": [{"type": "boolean"}, {"enum": ["true", "false", "1", "0", 1, 0]}],
+        }
+    ),
+]
+
+
+def _whole_number(most: int) -> Meta:
+    """A whole number, also as digits; fractions are cut off."""
+    digits = rf"^[1-9]\d{{0,{len(str(most)) - 2}}}$"
+    kinds = [
+        {"type": "number", "minimum": 1, "exclusiveMaximum": most + 1},
+        {"type": "string", "pattern": digits},
+    ]
+    return Meta(extra_json_schema={"title": f"whole number from 1 to {most:,}", "anyOf": kinds})
+
+
+WorkerCount = Annotated[Any, _whole_number(WORKERS_MAX)]
+SlicerCount = Annotated[Any, _whole_number(SLICERS_MAX)]
+DURATION_PATTERN = rf"\d{{1,15}}|(\d{{1,4}}(\.\d{{1,9}})?|\.\d{{1,9}}) ?({'|'.join(UNITS)})"
+"""Milliseconds, or a number and a unit. Longer numbers are read too, as far as they are durations."""
+Duration = Annotated[
+    Any,
+    Meta(
+        extra_json_schema={
+            "title": "duration",
+            "anyOf": [
+                {"type": "integer", "minimum": 0, "maximum": MS_MAX},
+                {"type": "string", "pattern": f"^({DURATION_PATTERN})$"},
+            ],
+        }
+    ),
+]
+LogLevelOption = Annotated[Any, Meta(extra_json_schema={"enum": [*LOG_LEVELS, "", None, False, 0]})]
+"""What is empty in any way counts as absent."""
+Variables = Annotated[
+    dict[str, Any],
+    Meta(
+        extra_json_schema={
+            "propertyNames": {"pattern": r"^[^=\u0000]+$"},
+            "additionalProperties": {"not": {"enum": [None, ""]}},
+        }
+    ),
+]
+"""Values become texts, which have no null characters."""
+Labels = Annotated[
+    dict[str, Any],
+    Meta(
+        extra_json_schema={
+            "propertyNames": {"minLength": 1},
+            "additionalProperties": {"not": {"enum": [None, ""]}},
+        }
+    ),
+]
 
 # --- what every endpoint may answer -------------------------------------------------------------
 
@@ -40,13 +102,45 @@ class OperationEntry:
 
 
 @attrs.frozen(kw_only=True)
+class ApiEntry:
+    """An API of a job, with its own options."""
+
+    _name: Annotated[str, Meta(min_length=1, description="which API; no other of the job has it")]
+
+
+@attrs.frozen(kw_only=True)
 class JobBody:
-    """A job, as it is posted."""
+    """A job, as it is posted. Its operations have to be installed, and check their own options."""
 
     operations: Annotated[
         list[OperationEntry], Meta(min_length=2, description="a reader first, then processors")
     ]
-    name: Annotated[str | UnsetType, Meta(description="for people")] = UNSET
+    name: Annotated[Id | UnsetType, Meta(description="for people")] = UNSET
+    lifecycle: Annotated[
+        Literal["once", "persistent"] | UnsetType, Meta(description="`once` ends when its reader has no more")
+    ] = UNSET
+    workers: Annotated[WorkerCount | UnsetType, Meta(description="processes that run slices")] = UNSET
+    slicers: Annotated[SlicerCount | UnsetType, Meta(description="parts that the input is divided in")] = (
+        UNSET
+    )
+    max_retries: Annotated[SafeCount | UnsetType, Meta(description="how often a slice is tried again")] = (
+        UNSET
+    )
+    probation_window: Annotated[
+        Duration | UnsetType,
+        Meta(description="how long without a new error until a failing execution counts as running"),
+    ] = UNSET
+    active: Annotated[Boolean | UnsetType, Meta(description="whether people still use it")] = UNSET
+    analytics: Annotated[Boolean | UnsetType, Meta(description="measures every operation")] = UNSET
+    autorecover: Annotated[
+        Boolean | UnsetType, Meta(description="a start goes on where the latest execution was")
+    ] = UNSET
+    stateful: Boolean | UnsetType = UNSET
+    log_level: Annotated[LogLevelOption | UnsetType, Meta(description="of its processes")] = UNSET
+    apis: list[ApiEntry] | UnsetType = UNSET
+    assets: Annotated[list[str] | UnsetType | None, Meta(description="bundles with its operations")] = UNSET
+    env_vars: Annotated[Variables | UnsetType, Meta(description="environment of its processes")] = UNSET
+    labels: Annotated[Labels | UnsetType | None, Meta(description="for people")] = UNSET
 
 
 @attrs.frozen(kw_only=True)
@@ -118,7 +212,7 @@ class SliceError:
     _created: Time
     _updated: Time
     error: Annotated[str, Meta(description="the last traceback")]
-    retry_count: Annotated[int | UnsetType, Meta(ge=1)] = UNSET
+    retry_count: Count | UnsetType = UNSET
 
 
 @attrs.frozen(kw_only=True)

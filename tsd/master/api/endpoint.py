@@ -11,6 +11,7 @@ from typing import Any, Final, Generic, TypeVar
 
 import attrs
 
+from tsd.master.api import problems
 from tsd.master.api.framing import JSON_TYPE
 
 T = TypeVar("T")
@@ -139,6 +140,17 @@ class Endpoint:
     def query_parameters(self) -> tuple[Parameter, ...]:
         """All query parameters."""
         return tuple(parameter for query in self.query.values() for parameter in query.parameters)
+
+    @property
+    def problems(self) -> Mapping[int, str]:
+        """Every status that an error of it can have, and when."""
+        bad = [problems.BAD_QUERY] if self.query else []
+        bad += [problems.BAD_BODY] if self.body is not None else []
+        bad += [problems.BAD_CHANGE] if self.method != "GET" else []
+        found = {**problems.ANYWHERE, **({400: "; ".join(bad)} if bad else {})}
+        if self.body is not None:
+            found[415] = problems.UNREAD_BODY
+        return dict(sorted({**found, **self.errors}.items()))
 
     @property
     def summary(self) -> str:

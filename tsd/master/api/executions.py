@@ -32,7 +32,7 @@ _UNREACHED = {500: "the controller is not connected, or does not confirm; or a f
 @_EXECUTIONS.declare(
     "GET",
     "/ex",
-    query={"listing": queries.LISTING, "statuses": queries.STATUSES, "is_deleted": queries.DELETED},
+    query={"listing": queries.EXECUTION_LISTING, "statuses": queries.STATUSES, "is_deleted": queries.DELETED},
     answer=list[Execution],
 )
 async def list_executions(
@@ -42,7 +42,7 @@ async def list_executions(
     return await Listing.of(await service.executions.find(listing, statuses=statuses, is_deleted=is_deleted))
 
 
-@_EXECUTIONS.declare("GET", "/ex/errors", query={"listing": queries.LISTING}, answer=list[SliceError])
+@_EXECUTIONS.declare("GET", "/ex/errors", query={"listing": queries.ERROR_LISTING}, answer=list[SliceError])
 async def all_errors(service: MasterService, *, listing: ListQuery) -> Listing:
     """Slices in error of all executions."""
     return await Listing.of(await service.executions.errors(listing))
@@ -54,7 +54,9 @@ async def get_execution(service: MasterService, ex_id: str) -> Document:
     return await service.executions.get(ex_id)
 
 
-@_EXECUTIONS.declare("GET", "/ex/<ex_id>/errors", query={"listing": queries.LISTING}, answer=list[SliceError])
+@_EXECUTIONS.declare(
+    "GET", "/ex/<ex_id>/errors", query={"listing": queries.ERROR_LISTING}, answer=list[SliceError]
+)
 async def execution_errors(service: MasterService, ex_id: str, *, listing: ListQuery) -> Listing:
     """Slices in error of an execution; one that there is not has none."""
     return await Listing.of(await service.executions.errors(listing, ex_id=ex_id))

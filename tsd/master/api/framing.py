@@ -15,7 +15,8 @@ JSON_TYPE = "application/json; charset=utf-8"
 DEPTH_MAX = 64
 """Deepest nesting of a body; what walks it later may recurse."""
 
-_FORM_TYPE = "application/x-www-form-urlencoded"
+FORM_TYPE = "application/x-www-form-urlencoded"
+"""What `curl -d` says of JSON."""
 _UTF8 = {"utf-8", "utf8", "us-ascii", "ascii"}
 _WINDOW_BITS = {"gzip": 31, "x-gzip": 31, "deflate": 15}
 
@@ -74,7 +75,7 @@ def _check_type(content_type: str | None) -> None:
         return
     kind, _, parameters = content_type.partition(";")
     kind = kind.strip().lower()
-    if kind not in {"application/json", _FORM_TYPE} and not kind.endswith("+json"):
+    if kind not in {"application/json", FORM_TYPE} and not kind.endswith("+json"):
         raise UnsupportedBody(f"send JSON as application/json; a body of type {kind[:80]} is not read")
     for parameter in parameters.split(";"):
         name, _, value = parameter.partition("=")

@@ -55,7 +55,7 @@ async def submit_job(service: MasterService, *, starts: bool, body: Document) ->
     "GET",
     "/jobs",
     query={
-        "listing": queries.LISTING,
+        "listing": queries.JOB_LISTING,
         "is_active": queries.ACTIVE,
         "is_deleted": queries.DELETED,
         "ex_fields": queries.EX_FIELDS,
@@ -141,7 +141,7 @@ async def latest_execution(service: MasterService, job_id: str) -> Document:
 @_JOBS.declare(
     "GET",
     "/jobs/<job_id>/errors",
-    query={"listing": queries.LISTING},
+    query={"listing": queries.ERROR_LISTING},
     answer=list[SliceError],
     errors=_NEVER_RAN,
 )

@@ -12,12 +12,11 @@ import attrs
 
 from tsd.durations import parse_duration
 from tsd.errors import InvalidRequest
+from tsd.operations.job import WORKERS_MAX
 
 _BOOLEANS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 WINDOW_MAX = 10_000
 """`from` + `size` may not exceed it."""
-WORKERS_MAX = 1_000_000
-"""More workers than anybody has; a request for more is a mistake."""
 
 
 @attrs.frozen(kw_only=True)

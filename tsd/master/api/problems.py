@@ -44,6 +44,21 @@ MESSAGE_LENGTH_MAX = 3000
 """Longer messages are cut, as Teraslice does."""
 
 
+ANYWHERE: Mapping[int, str] = {
+    408: "the request did not come in time",
+    413: "the body is larger than `tsd.max_body_size`, as sent or when inflated",
+    431: "the path and the headers are too long",
+    500: "a fault of tsd, whose details the log has under the id of the request",
+    503: "the master starts or ends, has too much to do, or its store does not take writes",
+    504: "the request took longer than `api_response_timeout`; what it asked for may still happen",
+}
+"""When these statuses are answered, whatever is asked for."""
+BAD_QUERY = "a parameter is wrong"
+BAD_CHANGE = "the request comes from a web page of another site, or its body is no JSON"
+BAD_BODY = "what the body says is wrong, with every fault and its path"
+UNREAD_BODY = "a content type, charset or encoding of the body that is not read"
+
+
 def status_of(error: errors.TsdError) -> int:
     """The HTTP status for an error of ours."""
     for ancestor in type(error).__mro__:

@@ -3,26 +3,33 @@
 How a value is read is in `parameters`. A name means the same wherever it is declared.
 """
 
+from collections.abc import Mapping
 from typing import Final
 
 from tsd.errors import InvalidRequest
 from tsd.master.api import parameters
+from tsd.master.api.documents import DURATION_PATTERN
 from tsd.master.api.endpoint import Given, Parameter, Query, Schema
 from tsd.master.api.parameters import Page
 from tsd.master.executions import StopOptions
 from tsd.master.lists import DEFAULT_SORT, ListQuery
+from tsd.operations.formats import LOG_LEVELS
+from tsd.operations.job import WORKERS_MAX
+from tsd.store.fields import ERROR_FIELDS, EXECUTION_FIELDS, JOB_FIELDS, SORT_KEYS_MAX, Field, sortable
 
-LOG_LEVELS: Final = ("trace", "debug", "info", "warn", "error", "fatal")
 _CLEANUPS: Final = ("all", "errors", "pending")
+_CLEANUP: Final[Schema] = {"type": "string", "enum": [*_CLEANUPS, ""]}
 
 _BOOLEAN: Final[Schema] = {
-    "anyOf": [{"type": "boolean"}, {"type": "string", "enum": ["true", "false", "1", "0", "yes", "no", ""]}]
+    "title": "boolean",
+    "anyOf": [{"type": "boolean"}, {"type": "string", "enum": ["true", "false", "1", "0", "yes", "no", ""]}],
 }
 _COUNT: Final[Schema] = {
+    "title": "whole number",
     "anyOf": [
         {"type": "number", "minimum": 0, "exclusiveMaximum": parameters.WINDOW_MAX + 1},
         {"type": "string", "maxLength": 0},
-    ]
+    ],
 }
 """Fractions are cut off, so they are in order."""
 
@@ -33,11 +40,6 @@ _FROM = Parameter(
     schema=_COUNT,
     default="0",
 )
-_SORT_WORDS = (
-    "`field:asc` or `field:desc`, several separated by commas; a field alone is ascending. "
-    "A field that can not be sorted by is answered by the list of those that can"
-)
-_SORT = Parameter(name="sort", words=_SORT_WORDS, default=DEFAULT_SORT)
 _FILTER = Parameter(name="filter", words="not supported yet", schema={"type": "string", "maxLength": 0})
 
 
@@ -58,8 +60,23 @@ def _read_listing(given: Given) -> ListQuery:
     return ListQuery(size=part.size, start=part.start, sort=part.sort, filter_text=text)
 
 
-LISTING: Final = Query(parameters=(_SIZE, _FROM, _SORT, _FILTER), read=_read_listing)
-"""Which part of a list, in which order."""
+def _listing(fields: Mapping[str, Field]) -> Query[ListQuery]:
+    """Which part of a list, in which order."""
+    names = sortable(fields)
+    key = f"({'|'.join(names)})(:(asc|desc)?)?"
+    sort = Parameter(
+        name="sort",
+        words="`field:asc` or `field:desc`, several separated by commas; a field alone is ascending. "
+        f"Fields are {', '.join(names)}",
+        schema={"type": "string", "pattern": f"^({key}(,{key}){{0,{SORT_KEYS_MAX - 1}}})?$"},
+        default=DEFAULT_SORT,
+    )
+    return Query(parameters=(_SIZE, _FROM, sort, _FILTER), read=_read_listing)
+
+
+JOB_LISTING: Final = _listing(JOB_FIELDS)
+EXECUTION_LISTING: Final = _listing(EXECUTION_FIELDS)
+ERROR_LISTING: Final = _listing(ERROR_FIELDS)
 
 
 def _read_window(given: Given) -> slice:
@@ -141,6 +158,7 @@ STOP_OPTIONS: Final = Query(
         Parameter(
             name="timeout",
             words="how long running slices have to end: milliseconds, or a text such as `90s`",
+            schema={"title": "duration", "type": "string", "pattern": f"^({DURATION_PATTERN})?$"},
             default="shutdown_timeout",
         ),
         _flag("force", "does not wait for running slices", default="false"),
@@ -161,9 +179,9 @@ CLEANUP: Final = Query(
         Parameter(
             name="cleanup_type",
             words="ends after running such slices again, instead of going on after them",
-            schema={"type": "string", "enum": [*_CLEANUPS, ""]},
+            schema=_CLEANUP,
         ),
-        Parameter(name="cleanup", words="another name of `cleanup_type`, which wins"),
+        Parameter(name="cleanup", words="another name of `cleanup_type`, which wins", schema=_CLEANUP),
     ),
     read=_read_cleanup,
 )
@@ -179,7 +197,7 @@ def _worker_count(name: str, words: str) -> Parameter:
     return Parameter(
         name=name,
         words=f"{words}; exactly one of `add`, `remove` and `total` is given",
-        schema={"type": "integer", "minimum": 1, "maximum": parameters.WORKERS_MAX},
+        schema={"type": "integer", "minimum": 1, "maximum": WORKERS_MAX},
     )
 
 

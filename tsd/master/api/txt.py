@@ -47,7 +47,7 @@ _SHAPE: Mapping[str, Query[Any]] = {"columns": queries.FIELDS, "has_headers": qu
     "GET",
     "/txt/jobs",
     query={
-        "listing": queries.LISTING,
+        "listing": queries.JOB_LISTING,
         "is_active": queries.ACTIVE,
         "is_deleted": queries.DELETED,
         **_SHAPE,
@@ -72,7 +72,7 @@ async def jobs_table(
 @_TABLES.declare(
     "GET",
     "/txt/ex",
-    query={"listing": queries.LISTING, "is_deleted": queries.DELETED, **_SHAPE},
+    query={"listing": queries.EXECUTION_LISTING, "is_deleted": queries.DELETED, **_SHAPE},
     answer=_TABLE,
 )
 async def executions_table(

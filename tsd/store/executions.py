@@ -18,6 +18,7 @@ from tsd.store.jobs import CreateJob, check_startable
 from tsd.store.listing import Page, cut
 from tsd.store.schema import executions, unended
 from tsd.store.sqlite import is_duplicate
+from tsd.store.words import stored_words
 
 CHAIN_MAX: Final = 10_000
 """More recoveries of recoveries than anybody makes; a longer chain is a damaged store."""
@@ -92,6 +93,7 @@ class CreateExecution:
             "recovered_slice_type": self.recovered_slice_type,
             "deleted": 0,
             "document": stored_execution(self.document),
+            "name_words": stored_words(self.document.get("name")),
         }
 
 
@@ -136,11 +138,13 @@ def _status_changes(save: SaveStatus, row: RowMapping, now_ms: int) -> dict[str,
             f'status of execution {save.ex_id} is "{row["status"]}", not "{save.expected}":'
             f' it can not become "{save.status}"'
         )
+    reason = None if save.failure_reason is None else _clean(save.failure_reason)
     changes = {
         "status": save.status.value,
         "updated": now_ms,
         "has_errors": None if save.has_errors is None else int(save.has_errors),
-        "failure_reason": None if save.failure_reason is None else _clean(save.failure_reason),
+        "failure_reason": reason,
+        "failure_words": None if reason is None else stored_words(reason),
         "slicer_stats": None if save.stats is None else _encode_stats(save.stats),
         "slicer_hostname": save.slicer_hostname,
         "slicer_port": save.slicer_port,

@@ -7,10 +7,12 @@ import attrs
 from sqlalchemy import Connection, RowMapping, Update, exists, insert, select, update
 
 from tsd.errors import Conflict, Gone, NotFound
+from tsd.store import schema
 from tsd.store.documents import Document, active_flag, shown_job, stored_job
 from tsd.store.fields import JOB_FIELDS, order_by
 from tsd.store.listing import Page, cut
 from tsd.store.schema import executions, jobs, unended
+from tsd.store.words import stored_words
 
 
 @attrs.frozen(kw_only=True)
@@ -35,6 +37,7 @@ class CreateJob:
                 active=active_flag(self.document),
                 deleted=0,
                 document=stored_job(self.document),
+                name_words=stored_words(self.document.get("name")),
             )
         )
         return get_job(connection, job_id=self.job_id)
@@ -57,7 +60,13 @@ class UpdateJob:
             InvalidRequest: The document is not JSON.
         """
         job = _update(connection, self.job_id, now_ms)
-        connection.execute(job.values(active=active_flag(self.document), document=stored_job(self.document)))
+        connection.execute(
+            job.values(
+                active=active_flag(self.document),
+                document=stored_job(self.document),
+                name_words=stored_words(self.document.get("name")),
+            )
+        )
         return get_job(connection, job_id=self.job_id)
 
 
@@ -156,8 +165,7 @@ def list_jobs(
     """
     statement = select(jobs).where(jobs.c.deleted == int(is_deleted))
     if is_active is not None:
-        inactive = jobs.c.active.is_not_distinct_from(0)
-        statement = statement.where(~inactive if is_active else inactive)
+        statement = statement.where(schema.is_active == int(is_active))
     statement = cut(statement, page).order_by(*order_by(page.sort, JOB_FIELDS, jobs.c.job_no))
     return [shown_job(row) for row in connection.execute(statement).mappings()]
 

@@ -4,6 +4,10 @@ Columns that statements filter, sort or change are columns; the rest of a job or
 document that was posted. What is a column is taken out of the document on the way in and put into it on
 the way out (`tsd.store.documents`), so the two can not disagree. Times are Unix milliseconds, flags 0 or 1.
 
+An index begins with what all lists ask for, `deleted`, goes on with what narrows the list, and ends with what
+sorts it. The number of the row, which decides between equal ones, is the unwritten end of each. Jobs and
+executions are few and seldom change, so they can have many indexes; slices can not.
+
 A change here needs a new `HEAD` and a migration under migrations/versions, written by hand after the one
 before it. New databases are made from these tables, old ones by the migrations; a test compares the two.
 """
@@ -24,12 +28,14 @@ from sqlalchemy import (
     Table,
     Text,
     bindparam,
+    func,
     literal_column,
 )
 
 from tsd.core.records import TERMINAL_STATUSES, SliceState
+from tsd.store.sqlite import json_field, json_number
 
-HEAD: Final = "0001"
+HEAD: Final = "0002"
 """Version of this schema: the last migration. Later versions compare as greater text."""
 
 INT = BigInteger().with_variant(Integer(), "sqlite")
@@ -56,11 +62,22 @@ jobs = Table(
     Column("deleted", INT, nullable=False),
     Column("deleted_on", INT),
     Column("document", Text, nullable=False),
+    Column("name_words", Text, nullable=False, server_default="[]"),
     Index("jobs_updated", "deleted", "updated"),
     Index("jobs_created", "deleted", "created"),
+    Index("jobs_id", "deleted", "job_id"),
     sqlite_strict=True,
 )
-"""Jobs as posted. `active` is null unless it was posted or set."""
+"""Jobs as posted. `active` is null unless it was posted or set. `name_words` is of `tsd.store.words`."""
+
+is_active = func.coalesce(jobs.c.active, literal_column("1"))
+"""1 for jobs that are active, also those that do not say, 0 for the others."""
+
+Index("jobs_active_updated", jobs.c.deleted, is_active, jobs.c.updated)
+Index("jobs_active_created", jobs.c.deleted, is_active, jobs.c.created)
+Index("jobs_lifecycle", jobs.c.deleted, json_field(jobs.c.document, "lifecycle"))
+Index("jobs_slicers", jobs.c.deleted, json_number(jobs.c.document, "slicers"))
+Index("jobs_workers", jobs.c.deleted, json_number(jobs.c.document, "workers"))
 
 executions = Table(
     "executions",
@@ -84,13 +101,26 @@ executions = Table(
     Column("deleted", INT, nullable=False),
     Column("deleted_on", INT),
     Column("document", Text, nullable=False),
+    Column("name_words", Text, nullable=False, server_default="[]"),
+    Column("failure_words", Text, nullable=False, server_default="[]"),
     Index("executions_job", "job_id"),
     Index("executions_updated", "deleted", "updated"),
     Index("executions_created", "deleted", "created"),
+    Index("executions_id", "deleted", "ex_id"),
+    Index("executions_status", "deleted", "status"),
+    Index("executions_status_updated", "deleted", "status", "updated"),
+    Index("executions_status_created", "deleted", "status", "created"),
+    Index("executions_job_id", "deleted", "job_id"),
+    Index("executions_job_updated", "deleted", "job_id", "updated"),
+    Index("executions_job_created", "deleted", "job_id", "created"),
     sqlite_strict=True,
 )
 """Executions. `ex_no` grows with each one, whatever the clock does. `intent` is JSON of an `Intent`
-(`tsd.core.cluster.records`)."""
+(`tsd.core.cluster.records`). `name_words` and `failure_words` are of `tsd.store.words`."""
+
+Index("executions_lifecycle", executions.c.deleted, json_field(executions.c.document, "lifecycle"))
+Index("executions_slicers", executions.c.deleted, json_number(executions.c.document, "slicers"))
+Index("executions_workers", executions.c.deleted, json_number(executions.c.document, "workers"))
 
 # Written out in the statement, not bound: an index with a condition is used only by statements that
 # are seen to have the same condition.
@@ -136,7 +166,7 @@ execution that runs the slice again, null while only its own did."""
 is_unfinished = slices.c.state != literal_column(str(SliceState.COMPLETED.value))
 is_error = slices.c.state == literal_column(str(SliceState.ERROR.value))
 
-# Both leave out completed slices, so that a slice recorded once, when it is done, touches no index.
+# All leave out completed slices, so that a slice recorded once, when it is done, touches no index.
 Index(
     "slices_unfinished",
     slices.c.ex_no,
@@ -147,3 +177,10 @@ Index(
     postgresql_where=is_unfinished,
 )
 Index("slices_errors", slices.c.state, slices.c.updated, sqlite_where=is_error, postgresql_where=is_error)
+Index(
+    "slices_errors_updated",
+    slices.c.ex_no,
+    slices.c.updated,
+    sqlite_where=is_error,
+    postgresql_where=is_error,
+)

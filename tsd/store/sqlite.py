@@ -8,8 +8,9 @@ Everything else in `tsd.store` is SQLAlchemy Core that other databases understan
 """
 
 import contextlib
+import re
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,11 +20,15 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Engine,
+    FunctionElement,
     QueuePool,
     Select,
     StaticPool,
+    column,
     create_engine,
+    exists,
     func,
+    literal_column,
     select,
 )
 from sqlalchemy.exc import DBAPIError
@@ -51,6 +56,7 @@ _INDEX_ROWS: Final = {
     "slices": "10000000 100000 50000 1",
     "slices_unfinished": "1000 100 50 1 1",
     "slices_errors": "1000 1000 1",
+    "slices_errors_updated": "1000 50 1",
 }
 """For each index of slices: rows, then rows that have the same first column, first two columns and so on."""
 
@@ -202,8 +208,42 @@ def is_duplicate(error: DBAPIError) -> bool:
 
 
 def json_field(document: Column[str], name: str) -> ColumnElement[Any]:
-    """A top-level value inside of a JSON document; null when it has none."""
-    return func.json_extract(document, f'$."{name}"')
+    """A top-level value inside of a JSON document; null when it has none.
+
+    The name is written into the statement, not bound: indexes over such values have it in them too.
+    """
+    return func.json_extract(document, _path(name))
+
+
+def json_number(document: Column[str], name: str) -> ColumnElement[Any]:
+    """A top-level number inside of a JSON document, which may be there as text; null when it has none."""
+    return json_field(document, name) + literal_column("0")
+
+
+def json_has(
+    document: Column[str], name: str, condition: Callable[[ColumnElement[Any]], ColumnElement[bool]]
+) -> ColumnElement[bool]:
+    """Whether a condition holds for any element of an array in a JSON document."""
+    return _any_element(func.json_each(document, _path(name)), condition)
+
+
+def list_has(
+    array: Column[str], condition: Callable[[ColumnElement[Any]], ColumnElement[bool]]
+) -> ColumnElement[bool]:
+    """Whether a condition holds for any element of a JSON array."""
+    return _any_element(func.json_each(array), condition)
+
+
+def _any_element(
+    each: FunctionElement[Any], condition: Callable[[ColumnElement[Any]], ColumnElement[bool]]
+) -> ColumnElement[bool]:
+    elements = each.table_valued(column("value"))
+    return exists(select(literal_column("1")).select_from(elements).where(condition(elements.c.value)))
+
+
+def _path(name: str) -> ColumnElement[str]:
+    assert re.fullmatch(r"\w+", name)
+    return literal_column(f"""'$."{name}"'""")
 
 
 def fetch_packed(

@@ -1,0 +1,84 @@
+"""Indexes for lists, and the words of texts for filters."""
+
+import json
+import re
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0002"
+down_revision = "0001"
+
+_INDEXES: dict[str, dict[str, list[str | sa.TextClause]]] = {
+    "jobs": {
+        "jobs_id": ["deleted", "job_id"],
+        "jobs_active_updated": ["deleted", sa.text("coalesce(active, 1)"), "updated"],
+        "jobs_active_created": ["deleted", sa.text("coalesce(active, 1)"), "created"],
+    },
+    "executions": {
+        "executions_id": ["deleted", "ex_id"],
+        "executions_status": ["deleted", "status"],
+        "executions_status_updated": ["deleted", "status", "updated"],
+        "executions_status_created": ["deleted", "status", "created"],
+        "executions_job_id": ["deleted", "job_id"],
+        "executions_job_updated": ["deleted", "job_id", "updated"],
+        "executions_job_created": ["deleted", "job_id", "created"],
+    },
+}
+_BATCH = 1000
+
+
+def upgrade() -> None:
+    """Add columns, what belongs into them, and indexes."""
+    _add_words("jobs", "job_no", {"name_words": "document"})
+    _add_words("executions", "ex_no", {"name_words": "document", "failure_words": "failure_reason"})
+    for table, indexes in _INDEXES.items():
+        for name, columns in indexes.items():
+            op.create_index(name, table, columns)
+        _index_documents(table)
+    _index_errors()
+
+
+def _index_documents(table: str) -> None:
+    lifecycle = """json_extract(document, '$."lifecycle"')"""
+    op.create_index(f"{table}_lifecycle", table, ["deleted", sa.text(lifecycle)])
+    for name in ("slicers", "workers"):
+        number = f"""json_extract(document, '$."{name}"') + 0"""
+        op.create_index(f"{table}_{name}", table, ["deleted", sa.text(number)])
+
+
+def _index_errors() -> None:
+    is_error = sa.text("state = 3")
+    op.create_index(
+        "slices_errors_updated",
+        "slices",
+        ["ex_no", "updated"],
+        sqlite_where=is_error,
+        postgresql_where=is_error,
+    )
+
+
+def _add_words(table: str, key: str, sources: dict[str, str]) -> None:
+    """Add a column of words for each source; that of a document is its name."""
+    connection = op.get_bind()
+    for name in sources:
+        op.add_column(table, sa.Column(name, sa.Text, nullable=False, server_default="[]"))
+    rows = sa.table(table, sa.column(key), *map(sa.column, {*sources, *sources.values()}))
+    last = 0
+    while True:
+        batch = connection.execute(
+            sa.select(rows).where(rows.c[key] > last).order_by(rows.c[key]).limit(_BATCH)
+        ).mappings()
+        found = batch.fetchall()
+        for row in found:
+            words = {name: _words(source, row[source]) for name, source in sources.items()}
+            connection.execute(sa.update(rows).where(rows.c[key] == row[key]).values(words))
+        if not found:
+            return
+        last = found[-1][key]
+
+
+def _words(source: str, stored: str) -> str:
+    text = json.loads(stored).get("name") if source == "document" else stored
+    words = re.findall(r"\w+", text.lower()) if isinstance(text, str) else []
+    return json.dumps(words, separators=(",", ":"))

@@ -22,6 +22,7 @@ from tsd.master.brain import Brain
 from tsd.master.jobs import execution_document
 from tsd.master.lists import ListQuery
 from tsd.store.executions import CreateExecution
+from tsd.store.fields import ERROR_FIELDS, EXECUTION_FIELDS
 from tsd.store.store import Store
 
 Document = dict[str, Any]
@@ -58,7 +59,8 @@ class ExecutionService:
 
     async def find(self, query: ListQuery, *, statuses: Sequence[str], is_deleted: bool) -> list[Document]:
         """Executions in one of these statuses; none named for all."""
-        return await self.store.list_executions(query.page(), statuses=statuses, is_deleted=is_deleted)
+        page = query.page(EXECUTION_FIELDS)
+        return await self.store.list_executions(page, statuses=statuses, is_deleted=is_deleted)
 
     async def get(self, ex_id: str) -> Document:
         """An execution, deleted or not.
@@ -73,7 +75,7 @@ class ExecutionService:
     ) -> list[Document]:
         """Slices in error: of an execution, of all executions of a job, or of all."""
         ex_ids = None if ex_id is None else [ex_id]
-        return await self.store.list_errors(query.page(), ex_ids=ex_ids, job_id=job_id)
+        return await self.store.list_errors(query.page(ERROR_FIELDS), ex_ids=ex_ids, job_id=job_id)
 
     # --- verbs ----------------------------------------------------------------------------------
 

@@ -13,6 +13,7 @@ from tsd.master.lists import ListQuery
 from tsd.master.validation import JobChecker
 from tsd.operations.job import ValidatedJob
 from tsd.store.executions import CreateExecution
+from tsd.store.fields import JOB_FIELDS
 from tsd.store.store import Store
 
 Document = dict[str, Any]
@@ -59,7 +60,8 @@ class JobService:
         ex_fields: Sequence[str] | None,
     ) -> list[Document]:
         """Jobs; with `ex_fields` each with those fields of its latest execution (all if there are none)."""
-        found = await self.store.list_jobs(query.page(), is_deleted=is_deleted, is_active=is_active)
+        page = query.page(JOB_FIELDS)
+        found = await self.store.list_jobs(page, is_deleted=is_deleted, is_active=is_active)
         return await self._with_executions(found, ex_fields)
 
     async def get(self, job_id: str, *, ex_fields: Sequence[str] | None = None) -> Document:

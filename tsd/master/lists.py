@@ -1,9 +1,13 @@
 """What a client wants of a list, and the page of the store that it is."""
 
+from collections.abc import Mapping
+
 import attrs
 
-from tsd.errors import InvalidRequest
+from tsd.store.fields import Field
+from tsd.store.filters import condition_of
 from tsd.store.listing import Page
+from tsd.store.writer import unix_ms
 
 DEFAULT_SORT = "_updated:desc"
 
@@ -22,12 +26,14 @@ class ListQuery:
     sort: str = ""
     filter_text: str = ""
 
-    def page(self) -> Page:
+    def page(self, fields: Mapping[str, Field]) -> Page:
         """The page of the store.
 
+        Args:
+            fields: What the rows of the list have.
+
         Raises:
-            InvalidRequest: A filter is given.
+            InvalidRequest: The filter is none, or none for these fields.
         """
-        if self.filter_text:
-            raise InvalidRequest("filter is not supported yet")
-        return Page(size=self.size, start=self.start, sort=self.sort or DEFAULT_SORT)
+        where = condition_of(self.filter_text, fields, now_ms=unix_ms()) if self.filter_text else None
+        return Page(size=self.size, start=self.start, sort=self.sort or DEFAULT_SORT, where=where)

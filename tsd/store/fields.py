@@ -1,19 +1,21 @@
-"""The fields of jobs, executions and slice records that lists can be sorted by, under the names clients use.
+"""The fields of jobs, executions and slice records that lists are sorted and filtered by.
 
-The names and types are those of Teraslice's indexes; fields that are not here exist in documents but are
+Names and types are those of Teraslice's indexes. What else documents have is shown but
 never searched. `kind` says what a filter may do with a field; text is split into words, so it has no order.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from enum import StrEnum
+from functools import partial
 from typing import Any, Final
 
 import attrs
-from sqlalchemy import ColumnElement
+from sqlalchemy import Column, ColumnElement, Table, Text, literal_column
 
+from tsd.core.records import SliceState
 from tsd.errors import InvalidRequest
 from tsd.store.schema import executions, jobs, slices
-from tsd.store.sqlite import json_field
+from tsd.store.sqlite import json_field, json_has, json_number, list_has
 
 SORT_KEYS_MAX: Final = 16
 """More keys than anybody needs; each one costs the database work."""
@@ -30,17 +32,31 @@ class Kind(StrEnum):
     """Unix milliseconds in the column, ISO-8601 for clients."""
 
 
+Condition = Callable[[ColumnElement[Any]], ColumnElement[bool]]
+"""What is asked of a value."""
+
+
 @attrs.frozen
 class Field:
-    """A field: the expression of its value in a row, and its kind."""
+    """A field.
+
+    Attributes:
+        value: The expression of its value in a row, which lists are sorted by.
+        kind: What it holds.
+        has: Whether a condition holds for what it holds: the value, any element of an array, any word.
+        words: Of a text: the column with its words, see `tsd.store.words`.
+    """
 
     value: ColumnElement[Any]
     kind: Kind
+    has: Callable[[Condition], ColumnElement[bool]] = attrs.field(
+        default=attrs.Factory(lambda self: lambda condition: condition(self.value), takes_self=True)
+    )
+    words: Column[str] | None = None
 
 
 _SPEC: Final = {
-    Kind.KEYWORD: ("assets", "lifecycle", "log_level", "kubernetes_image"),
-    Kind.TEXT: ("name",),
+    Kind.KEYWORD: ("lifecycle", "log_level", "kubernetes_image"),
     Kind.BOOLEAN: (
         "analytics",
         "autorecover",
@@ -68,44 +84,64 @@ _SPEC: Final = {
 """Fields that jobs and executions have inside of their documents."""
 
 
-def _in_document(document: Any, kinds: Mapping[Kind, tuple[str, ...]]) -> dict[str, Field]:
-    return {name: Field(json_field(document, name), kind) for kind, names in kinds.items() for name in names}
+def _in_document(document: Column[str], kinds: Mapping[Kind, tuple[str, ...]]) -> dict[str, Field]:
+    return {
+        name: Field((json_number if kind is Kind.NUMBER else json_field)(document, name), kind)
+        for kind, names in kinds.items()
+        for name in names
+    }
 
 
-JOB_FIELDS: Final[Mapping[str, Field]] = _in_document(jobs.c.document, _SPEC) | {
-    "job_id": Field(jobs.c.job_id, Kind.KEYWORD),
+def _shared(table: Table, context: str) -> dict[str, Field]:
+    """The fields that jobs and executions have in common."""
+    document = table.c.document
+    return _in_document(document, _SPEC) | {
+        "_context": Field(literal_column(f"'{context}'"), Kind.KEYWORD),
+        "assets": Field(
+            json_field(document, "assets"), Kind.KEYWORD, has=partial(json_has, document, "assets")
+        ),
+        "name": _text(json_field(document, "name"), table.c.name_words),
+        "job_id": Field(table.c.job_id, Kind.KEYWORD),
+        "_deleted": Field(table.c.deleted, Kind.BOOLEAN),
+        "_created": Field(table.c.created, Kind.DATE),
+        "_updated": Field(table.c.updated, Kind.DATE),
+        "_deleted_on": Field(table.c.deleted_on, Kind.DATE),
+    }
+
+
+def _text(value: ColumnElement[Any], words: Column[str]) -> Field:
+    return Field(value, Kind.TEXT, has=partial(list_has, words), words=words)
+
+
+JOB_FIELDS: Final[Mapping[str, Field]] = _shared(jobs, "job") | {
     "active": Field(jobs.c.active, Kind.BOOLEAN),
-    "_deleted": Field(jobs.c.deleted, Kind.BOOLEAN),
-    "_created": Field(jobs.c.created, Kind.DATE),
-    "_updated": Field(jobs.c.updated, Kind.DATE),
-    "_deleted_on": Field(jobs.c.deleted_on, Kind.DATE),
 }
 EXECUTION_FIELDS: Final[Mapping[str, Field]] = (
-    _in_document(executions.c.document, _SPEC)
+    _shared(executions, "ex")
     | _in_document(
         executions.c.document, {Kind.BOOLEAN: ("active", "relocatable"), Kind.KEYWORD: ("teraslice_version",)}
     )
     | {
         "ex_id": Field(executions.c.ex_id, Kind.KEYWORD),
-        "job_id": Field(executions.c.job_id, Kind.KEYWORD),
         "_status": Field(executions.c.status, Kind.KEYWORD),
         "_has_errors": Field(executions.c.has_errors, Kind.BOOLEAN),
-        "_failureReason": Field(executions.c.failure_reason, Kind.TEXT),
+        "_failureReason": _text(executions.c.failure_reason, executions.c.failure_words),
         "recovered_execution": Field(executions.c.recovered_execution, Kind.KEYWORD),
         "recovered_slice_type": Field(executions.c.recovered_slice_type, Kind.KEYWORD),
         "slicer_hostname": Field(executions.c.slicer_hostname, Kind.KEYWORD),
         "slicer_port": Field(executions.c.slicer_port, Kind.NUMBER),
-        "_deleted": Field(executions.c.deleted, Kind.BOOLEAN),
-        "_created": Field(executions.c.created, Kind.DATE),
-        "_updated": Field(executions.c.updated, Kind.DATE),
-        "_deleted_on": Field(executions.c.deleted_on, Kind.DATE),
     }
 )
 ERROR_FIELDS: Final[Mapping[str, Field]] = {
     "ex_id": Field(executions.c.ex_id, Kind.KEYWORD),
-    "slicer_id": Field(slices.c.slicer_id, Kind.KEYWORD),
+    "slicer_id": Field(
+        slices.c.slicer_id,
+        Kind.KEYWORD,
+        has=lambda condition: condition(slices.c.slicer_id.cast(Text)),
+    ),
     "slicer_order": Field(slices.c.slicer_order, Kind.NUMBER),
-    "state": Field(slices.c.state, Kind.KEYWORD),
+    # Lists have slices in error only.
+    "state": Field(literal_column(f"'{SliceState.ERROR.word}'"), Kind.KEYWORD),
     "error": Field(slices.c.error, Kind.KEYWORD),
     "_created": Field(slices.c.created, Kind.DATE),
     "_updated": Field(slices.c.updated, Kind.DATE),

@@ -34,6 +34,8 @@ from sqlalchemy import (
 from sqlalchemy.exc import DBAPIError
 
 from tsd.errors import StoreCorrupt, StoreError
+from tsd.store.lucene import Pattern, Wildcard
+from tsd.store.words import encode_words
 
 BUSY_TIMEOUT_S: Final = 0.5
 """How long a statement waits for a lock of somebody else, who should have none, before it fails."""
@@ -232,6 +234,25 @@ def list_has(
 ) -> ColumnElement[bool]:
     """Whether a condition holds for any element of a JSON array."""
     return _any_element(func.json_each(array), condition)
+
+
+def has_words(array: Column[str], words: Sequence[str]) -> ColumnElement[bool]:
+    """Whether words stand one behind the other in a JSON array of words."""
+    # Between quotes, which no word has, so that only whole words are found.
+    return func.instr(array, encode_words(words)[1:-1]) > literal_column("0")
+
+
+def matches(value: ColumnElement[Any], pattern: Pattern) -> ColumnElement[bool]:
+    """Whether a whole text is like a pattern, upper and lower case told apart.
+
+    SQLite gives a match up as soon as what follows its last `*` can not be found, so this takes time in
+    proportion to the lengths of text and pattern, and never more than that for each wildcard.
+    """
+    glob = "".join(
+        piece.value if isinstance(piece, Wildcard) else re.sub(r"[*?\[]", r"[\g<0>]", piece)
+        for piece in pattern
+    )
+    return value.op("GLOB", is_comparison=True)(glob)
 
 
 def _any_element(

@@ -35,5 +35,8 @@ class ListQuery:
         Raises:
             InvalidRequest: The filter is none, or none for these fields.
         """
-        where = condition_of(self.filter_text, fields, now_ms=unix_ms()) if self.filter_text else None
-        return Page(size=self.size, start=self.start, sort=self.sort or DEFAULT_SORT, where=where)
+        sort = self.sort or DEFAULT_SORT
+        where = None
+        if self.filter_text:
+            where = condition_of(self.filter_text, fields, now_ms=unix_ms(), sort=sort)
+        return Page(size=self.size, start=self.start, sort=sort, where=where)

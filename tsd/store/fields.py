@@ -45,6 +45,7 @@ class Field:
         kind: What it holds.
         has: Whether a condition holds for what it holds: the value, any element of an array, any word.
         words: Of a text: the column with its words, see `tsd.store.words`.
+        narrows: Few rows have a given value, or an index has them in the order that lists usually have.
     """
 
     value: ColumnElement[Any]
@@ -53,6 +54,7 @@ class Field:
         default=attrs.Factory(lambda self: lambda condition: condition(self.value), takes_self=True)
     )
     words: Column[str] | None = None
+    narrows: bool = False
 
 
 _SPEC: Final = {
@@ -101,7 +103,7 @@ def _shared(table: Table, context: str) -> dict[str, Field]:
             json_field(document, "assets"), Kind.KEYWORD, has=partial(json_has, document, "assets")
         ),
         "name": _text(json_field(document, "name"), table.c.name_words),
-        "job_id": Field(table.c.job_id, Kind.KEYWORD),
+        "job_id": Field(table.c.job_id, Kind.KEYWORD, narrows=True),
         "_deleted": Field(table.c.deleted, Kind.BOOLEAN),
         "_created": Field(table.c.created, Kind.DATE),
         "_updated": Field(table.c.updated, Kind.DATE),
@@ -122,8 +124,8 @@ EXECUTION_FIELDS: Final[Mapping[str, Field]] = (
         executions.c.document, {Kind.BOOLEAN: ("active", "relocatable"), Kind.KEYWORD: ("teraslice_version",)}
     )
     | {
-        "ex_id": Field(executions.c.ex_id, Kind.KEYWORD),
-        "_status": Field(executions.c.status, Kind.KEYWORD),
+        "ex_id": Field(executions.c.ex_id, Kind.KEYWORD, narrows=True),
+        "_status": Field(executions.c.status, Kind.KEYWORD, narrows=True),
         "_has_errors": Field(executions.c.has_errors, Kind.BOOLEAN),
         "_failureReason": _text(executions.c.failure_reason, executions.c.failure_words),
         "recovered_execution": Field(executions.c.recovered_execution, Kind.KEYWORD),
@@ -133,7 +135,7 @@ EXECUTION_FIELDS: Final[Mapping[str, Field]] = (
     }
 )
 ERROR_FIELDS: Final[Mapping[str, Field]] = {
-    "ex_id": Field(executions.c.ex_id, Kind.KEYWORD),
+    "ex_id": Field(executions.c.ex_id, Kind.KEYWORD, narrows=True),
     "slicer_id": Field(
         slices.c.slicer_id,
         Kind.KEYWORD,
@@ -148,21 +150,22 @@ ERROR_FIELDS: Final[Mapping[str, Field]] = {
 }
 
 
-def order_by(sort: str, fields: Mapping[str, Field], last: ColumnElement[Any]) -> list[ColumnElement[Any]]:
+def order_by(sort: str, fields: Mapping[str, Field], *last: ColumnElement[Any]) -> list[ColumnElement[Any]]:
     """What to order a list by.
 
     Args:
         sort: `field[:asc|desc]`, several separated by commas; ascending unless it says otherwise.
         fields: What may be sorted by.
-        last: Decides between rows that are equal in `sort`, in the direction of its last key, so that
-            pages never overlap.
+        last: Unlike for any two rows. It decides between those that are equal in `sort`, in the direction of
+            its last key, so that pages never overlap.
 
     Raises:
         InvalidRequest: An unknown field, one that has no order, or an unknown direction.
     """
-    keys = [key.strip() for key in sort.split(",") if key.strip()]
+    keys = _keys(sort)
     if len(keys) > SORT_KEYS_MAX:
         raise InvalidRequest(f"sort can have up to {SORT_KEYS_MAX} fields, got {len(keys)}")
+    values: list[ColumnElement[Any]] = []
     order, is_descending = [], False
     for key in keys:
         name, _, direction = key.partition(":")
@@ -172,8 +175,20 @@ def order_by(sort: str, fields: Mapping[str, Field], last: ColumnElement[Any]) -
         if direction.lower() not in {"", "asc", "desc"}:
             raise InvalidRequest(f'sort direction must be asc or desc, got "{direction[:80]}"')
         is_descending = direction.lower() == "desc"
+        values.append(field.value)
         order.append(field.value.desc() if is_descending else field.value.asc())
-    return [*order, last.desc() if is_descending else last.asc()]
+    # A key that is there twice would keep the database from seeing that an index has this order.
+    rest = [key for key in last if not any(key is value for value in values)]
+    return [*order, *(key.desc() if is_descending else key.asc() for key in rest)]
+
+
+def sorted_first(sort: str) -> str:
+    """The name that a list is sorted by first; empty for none."""
+    return _keys(sort)[0].partition(":")[0] if _keys(sort) else ""
+
+
+def _keys(sort: str) -> list[str]:
+    return [key.strip() for key in sort.split(",") if key.strip()]
 
 
 def sortable(fields: Mapping[str, Field]) -> list[str]:

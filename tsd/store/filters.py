@@ -14,7 +14,7 @@ from sqlalchemy import ColumnElement, and_, false, func, not_, or_, true
 
 from tsd.errors import InvalidRequest
 from tsd.store import lucene
-from tsd.store.fields import Condition, Field, Kind
+from tsd.store.fields import Condition, Field, Kind, sorted_first
 from tsd.store.lucene import (
     Bound,
     Combination,
@@ -28,7 +28,7 @@ from tsd.store.lucene import (
     Wildcard,
 )
 from tsd.store.moments import Stretch, read_stretch
-from tsd.store.sqlite import has_words, matches
+from tsd.store.sqlite import has_words, matches, unindexed
 from tsd.store.words import words_of
 
 _NUMBER: Final = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,4})?", re.ASCII)
@@ -38,19 +38,23 @@ COMPARISONS_MAX: Final = 400
 """Conditions that a filter comes to; a word without a field is compared with each field that has words."""
 
 
-def condition_of(text: str, fields: Mapping[str, Field], *, now_ms: int) -> ColumnElement[bool]:
+def condition_of(
+    text: str, fields: Mapping[str, Field], *, now_ms: int, sort: str = ""
+) -> ColumnElement[bool]:
     """The condition that a filter means.
 
     Args:
         text: The filter, not blank.
         fields: What may be filtered by.
         now_ms: What `now` means in dates, in Unix milliseconds.
+        sort: What the list is sorted by, as in `order_by`.
 
     Raises:
         InvalidRequest: The text is no filter, or one that these fields can not answer.
     """
     try:
-        return _Compiler(fields=fields, now_ms=now_ms).condition(lucene.parse(text))
+        compiler = _Compiler(fields=fields, now_ms=now_ms, sorted_by=sorted_first(sort))
+        return compiler.condition(lucene.parse(text))
     except FilterFault as fault:
         raise InvalidRequest(
             f"the filter can not be used: at character {fault.at + 1}: {fault.what}."
@@ -60,8 +64,16 @@ def condition_of(text: str, fields: Mapping[str, Field], *, now_ms: int) -> Colu
 
 @attrs.define(kw_only=True)
 class _Compiler:
+    """Makes conditions, and counts them.
+
+    A list is best read in its order, through the index that has it, until the page is full. So an index may
+    answer only conditions that leave few rows, and those on the field that the list is sorted by. The
+    database can not tell which those are; left alone it would collect half of the table and sort it.
+    """
+
     fields: Mapping[str, Field]
     now_ms: int
+    sorted_by: str
     comparisons: int = 0
 
     def condition(self, query: Query) -> ColumnElement[bool]:
@@ -93,11 +105,12 @@ class _Compiler:
         if field is None:
             raise FilterFault(f'can not filter by "{(name or "*")[:80]}"', at)
         self._count(1, at)
-        return field
+        return field if field.narrows or name == self.sorted_by else _unindexed(field)
 
     def _searched(self, at: int) -> Sequence[Field]:
         """The fields that a word without a field is looked for in."""
-        found = [field for field in self.fields.values() if field.kind in {Kind.KEYWORD, Kind.TEXT}]
+        words = {Kind.KEYWORD, Kind.TEXT}
+        found = [_unindexed(field) for field in self.fields.values() if field.kind in words]
         self._count(len(found), at)
         return found
 
@@ -158,6 +171,15 @@ class _Compiler:
             return read_stretch(text, now_ms=self.now_ms)
         except ValueError as error:
             raise FilterFault(f'"{text[:80]}" is no date: {error}', at) from error
+
+
+def _unindexed(field: Field) -> Field:
+    """The same field, in the form that no index is used for."""
+    return attrs.evolve(
+        field,
+        value=unindexed(field.value),
+        has=lambda condition: field.has(lambda value: condition(unindexed(value))),
+    )
 
 
 def _none(condition: ColumnElement[bool]) -> ColumnElement[bool]:

@@ -10,7 +10,7 @@ from tsd.errors import Conflict, Gone, NotFound
 from tsd.store import schema
 from tsd.store.documents import Document, active_flag, shown_job, stored_job
 from tsd.store.fields import JOB_FIELDS, order_by
-from tsd.store.listing import Page, cut
+from tsd.store.listing import Page, cut, fetch
 from tsd.store.schema import executions, jobs, unended
 from tsd.store.words import stored_words
 
@@ -167,7 +167,7 @@ def list_jobs(
     if is_active is not None:
         statement = statement.where(schema.is_active == int(is_active))
     statement = cut(statement, page).order_by(*order_by(page.sort, JOB_FIELDS, jobs.c.job_no))
-    return [shown_job(row) for row in connection.execute(statement).mappings()]
+    return [shown_job(row) for row in fetch(connection, statement)]
 
 
 def _update(connection: Connection, job_id: str, now_ms: int) -> Update:

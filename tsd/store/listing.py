@@ -1,14 +1,19 @@
 """One page of a list, and what all lists share."""
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 import attrs
-from sqlalchemy import ColumnElement, Select
+from sqlalchemy import ColumnElement, Connection, RowMapping, Select
 
 from tsd.errors import InvalidRequest
+from tsd.store import sqlite
 
 WINDOW_MAX: Final = 10_000
 """Furthest row that a list reaches, as in OpenSearch: who needs more filters or reads in ranges of time."""
+
+READ_S_MAX: Final = 5.0
+"""How long a page may take to find. There are few readers, and other things wait for them too."""
 
 
 @attrs.frozen(kw_only=True)
@@ -41,3 +46,26 @@ def cut(statement: Select[Any], page: Page) -> Select[Any]:
     if page.where is not None:
         statement = statement.where(page.where)
     return statement.limit(page.size).offset(page.start)
+
+
+def fetch(
+    connection: Connection, statement: Select[Any], *, within_s: float = READ_S_MAX
+) -> Sequence[RowMapping]:
+    """The rows of a page.
+
+    Args:
+        connection: In a transaction.
+        statement: Narrowed by `cut`, and sorted.
+        within_s: How long it may take.
+
+    Raises:
+        InvalidRequest: It takes longer.
+    """
+    try:
+        with sqlite.time_limit(connection, within_s):
+            return connection.execute(statement).mappings().fetchall()
+    except sqlite.TooSlow:
+        raise InvalidRequest(
+            f"to find this page takes longer than {within_s:g} s: filter by an id, a status or a time,"
+            " by fewer words, or sort by _updated or _created"
+        ) from None

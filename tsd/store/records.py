@@ -15,7 +15,7 @@ from tsd.ids import slice_id as derived_slice_id
 from tsd.store.documents import Document, shown_time
 from tsd.store.executions import source_chain
 from tsd.store.fields import ERROR_FIELDS, order_by
-from tsd.store.listing import Page, cut
+from tsd.store.listing import Page, cut, fetch
 from tsd.store.schema import executions, is_error, slices
 from tsd.store.sqlite import PLACEHOLDER
 
@@ -153,9 +153,9 @@ def list_errors(
         statement = statement.where(executions.c.ex_id.in_(ex_ids))
     if job_id is not None:
         statement = statement.where(executions.c.job_id == job_id)
-    order = order_by(page.sort, ERROR_FIELDS, slices.c.slicer_order)
+    order = order_by(page.sort, ERROR_FIELDS, slices.c.ex_no, slices.c.slicer_id, slices.c.slicer_order)
     statement = cut(statement, page).order_by(*order)
-    return [_shown_error(row) for row in connection.execute(statement).mappings()]
+    return [_shown_error(row) for row in fetch(connection, statement)]
 
 
 def _shown_error(row: Any) -> Document:

@@ -4,9 +4,10 @@ Columns that statements filter, sort or change are columns; the rest of a job or
 document that was posted. What is a column is taken out of the document on the way in and put into it on
 the way out (`tsd.store.documents`), so the two can not disagree. Times are Unix milliseconds, flags 0 or 1.
 
-An index begins with what all lists ask for, `deleted`, goes on with what narrows the list, and ends with what
-sorts it. The number of the row, which decides between equal ones, is the unwritten end of each. Jobs and
-executions are few and seldom change, so they can have many indexes; slices can not.
+An index for lists begins with what all of them ask for, `deleted`, goes on with what narrows the list, and
+ends with what sorts it. Behind that stands the number of the row, unwritten or written, which decides between
+equal ones. What stands behind the number only spares the way to the row for those that a filter leaves out.
+Jobs and executions are few and seldom change, so they can have many indexes; slices can not.
 
 A change here needs a new `HEAD` and a migration under migrations/versions, written by hand after the one
 before it. New databases are made from these tables, old ones by the migrations; a test compares the two.
@@ -63,8 +64,8 @@ jobs = Table(
     Column("deleted_on", INT),
     Column("document", Text, nullable=False),
     Column("name_words", Text, nullable=False, server_default="[]"),
-    Index("jobs_updated", "deleted", "updated"),
-    Index("jobs_created", "deleted", "created"),
+    Index("jobs_updated", "deleted", "updated", "job_no", "created"),
+    Index("jobs_created", "deleted", "created", "job_no", "updated"),
     Index("jobs_id", "deleted", "job_id"),
     sqlite_strict=True,
 )
@@ -104,8 +105,8 @@ executions = Table(
     Column("name_words", Text, nullable=False, server_default="[]"),
     Column("failure_words", Text, nullable=False, server_default="[]"),
     Index("executions_job", "job_id"),
-    Index("executions_updated", "deleted", "updated"),
-    Index("executions_created", "deleted", "created"),
+    Index("executions_updated", "deleted", "updated", "ex_no", "created", "status", "job_id"),
+    Index("executions_created", "deleted", "created", "ex_no", "updated", "status", "job_id"),
     Index("executions_id", "deleted", "ex_id"),
     Index("executions_status", "deleted", "status"),
     Index("executions_status_updated", "deleted", "status", "updated"),
@@ -177,10 +178,11 @@ Index(
     postgresql_where=is_unfinished,
 )
 Index("slices_errors", slices.c.state, slices.c.updated, sqlite_where=is_error, postgresql_where=is_error)
-Index(
-    "slices_errors_updated",
-    slices.c.ex_no,
-    slices.c.updated,
-    sqlite_where=is_error,
-    postgresql_where=is_error,
-)
+for _name in ("updated", "slicer_order"):
+    Index(
+        f"slices_errors_{_name}",
+        slices.c.ex_no,
+        slices.c[_name],
+        sqlite_where=is_error,
+        postgresql_where=is_error,
+    )

@@ -10,7 +10,8 @@ Everything else in `tsd.store` is SQLAlchemy Core that other databases understan
 import contextlib
 import re
 import sqlite3
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,6 +25,7 @@ from sqlalchemy import (
     QueuePool,
     Select,
     StaticPool,
+    UnaryExpression,
     column,
     create_engine,
     exists,
@@ -32,6 +34,7 @@ from sqlalchemy import (
     select,
 )
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.sql.operators import custom_op
 
 from tsd.errors import StoreCorrupt, StoreError
 from tsd.store.lucene import Pattern, Wildcard
@@ -46,6 +49,9 @@ CHECKPOINT_PAGES: Final = 2000
 CACHE_KIB: Final = 64 * 1024
 """Memory for pages of the writing connection: fresh slices and the indexes over unfinished ones."""
 
+STEPS_BETWEEN_LOOKS: Final = 200_000
+"""Steps of SQLite, some milliseconds of them, between two looks at the clock, which need the interpreter."""
+
 BEGIN_WRITING: Final = "BEGIN IMMEDIATE"
 """Takes the lock at once: a transaction that reads first and then wants it fails without waiting."""
 BEGIN_READING: Final = "BEGIN"
@@ -57,8 +63,9 @@ PLACEHOLDER: Final = "?"
 _INDEX_ROWS: Final = {
     "slices": "10000000 100000 50000 1",
     "slices_unfinished": "1000 100 50 1 1",
-    "slices_errors": "1000 1000 1",
-    "slices_errors_updated": "1000 50 1",
+    "slices_errors": "1000000 1000000 1",
+    "slices_errors_updated": "1000000 100 1",
+    "slices_errors_slicer_order": "1000000 100 1",
 }
 """For each index of slices: rows, then rows that have the same first column, first two columns and so on."""
 
@@ -95,6 +102,10 @@ class Outage(StoreError):
 
 class Refused(StoreError):
     """The database does not take this value; it never will."""
+
+
+class TooSlow(StoreError):
+    """A statement took longer than it was given."""
 
 
 def writing_engine(path: Path) -> Engine:
@@ -177,6 +188,27 @@ def teach_planner(connection: Connection) -> None:
     connection.exec_driver_sql("ANALYZE sqlite_master")
 
 
+@contextlib.contextmanager
+def time_limit(connection: Connection, seconds: float) -> Iterator[None]:
+    """Stop statements that still run after so long.
+
+    Raises:
+        TooSlow: One was stopped.
+    """
+    driver = connection.connection.driver_connection
+    assert isinstance(driver, sqlite3.Connection)
+    end = time.monotonic() + seconds
+    driver.set_progress_handler(lambda: time.monotonic() > end, STEPS_BETWEEN_LOOKS)
+    try:
+        yield
+    except DBAPIError as error:
+        if getattr(error.orig, "sqlite_errorcode", 0) == sqlite3.SQLITE_INTERRUPT:
+            raise TooSlow(f"a statement took more than {seconds:g} s") from error
+        raise
+    finally:
+        driver.set_progress_handler(None, 0)
+
+
 def checkpoint(connection: Connection) -> None:
     """Move what readers no longer need from the log into the database, without waiting for anybody.
 
@@ -253,6 +285,11 @@ def matches(value: ColumnElement[Any], pattern: Pattern) -> ColumnElement[bool]:
         for piece in pattern
     )
     return value.op("GLOB", is_comparison=True)(glob)
+
+
+def unindexed(value: ColumnElement[Any]) -> ColumnElement[Any]:
+    """The same value, but not found by an index."""
+    return UnaryExpression(value, operator=custom_op("+"), type_=value.type)
 
 
 def _any_element(

@@ -11,11 +11,15 @@ down_revision = "0001"
 
 _INDEXES: dict[str, dict[str, list[str | sa.TextClause]]] = {
     "jobs": {
+        "jobs_updated": ["deleted", "updated", "job_no", "created"],
+        "jobs_created": ["deleted", "created", "job_no", "updated"],
         "jobs_id": ["deleted", "job_id"],
         "jobs_active_updated": ["deleted", sa.text("coalesce(active, 1)"), "updated"],
         "jobs_active_created": ["deleted", sa.text("coalesce(active, 1)"), "created"],
     },
     "executions": {
+        "executions_updated": ["deleted", "updated", "ex_no", "created", "status", "job_id"],
+        "executions_created": ["deleted", "created", "ex_no", "updated", "status", "job_id"],
         "executions_id": ["deleted", "ex_id"],
         "executions_status": ["deleted", "status"],
         "executions_status_updated": ["deleted", "status", "updated"],
@@ -25,6 +29,7 @@ _INDEXES: dict[str, dict[str, list[str | sa.TextClause]]] = {
         "executions_job_created": ["deleted", "job_id", "created"],
     },
 }
+_REPLACED = {"jobs_updated", "jobs_created", "executions_updated", "executions_created"}
 _BATCH = 1000
 
 
@@ -34,6 +39,8 @@ def upgrade() -> None:
     _add_words("executions", "ex_no", {"name_words": "document", "failure_words": "failure_reason"})
     for table, indexes in _INDEXES.items():
         for name, columns in indexes.items():
+            if name in _REPLACED:
+                op.drop_index(name, table)
             op.create_index(name, table, columns)
         _index_documents(table)
     _index_errors()
@@ -49,13 +56,14 @@ def _index_documents(table: str) -> None:
 
 def _index_errors() -> None:
     is_error = sa.text("state = 3")
-    op.create_index(
-        "slices_errors_updated",
-        "slices",
-        ["ex_no", "updated"],
-        sqlite_where=is_error,
-        postgresql_where=is_error,
-    )
+    for column in ("updated", "slicer_order"):
+        op.create_index(
+            f"slices_errors_{column}",
+            "slices",
+            ["ex_no", column],
+            sqlite_where=is_error,
+            postgresql_where=is_error,
+        )
 
 
 def _add_words(table: str, key: str, sources: dict[str, str]) -> None:

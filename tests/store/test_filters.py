@@ -291,7 +291,7 @@ leaves = st.one_of(value_leaves(), wildcard_leaves(), range_leaves(), exact_leav
 queries = st.recursive(leaves, combined, max_leaves=6)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(rows=rows, query=queries)
 def test_the_database_finds_what_plain_python_finds(connection, rows, query):
     connection.exec_driver_sql(sqlite.BEGIN_WRITING)
@@ -328,7 +328,7 @@ PIECES = st.sampled_from(
 anything = st.one_of(st.text(max_size=30), st.lists(PIECES, max_size=14).map("".join))
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=250, deadline=None)
 @given(text=anything)
 def test_any_text_gives_rows_or_a_clear_refusal(connection, text):
     complaints = []

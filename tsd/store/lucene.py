@@ -8,7 +8,7 @@
 
 The grammar is read by one function a rule, with one character of look-ahead, in time that grows with the
 length of the text. What a filter may cost is bounded: its length, how deep its groups go, how many clauses it
-has. See docs/adr/0008-filters.md for what is different from Lucene, and why no parser library is used.
+has. See docs/adr/0009-filters.md for what is different from Lucene, and why no parser library is used.
 """
 
 import re

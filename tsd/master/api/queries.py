@@ -15,6 +15,7 @@ from tsd.master.executions import StopOptions
 from tsd.master.lists import DEFAULT_SORT, ListQuery
 from tsd.operations.formats import LOG_LEVELS
 from tsd.operations.job import WORKERS_MAX
+from tsd.store import lucene
 from tsd.store.fields import ERROR_FIELDS, EXECUTION_FIELDS, JOB_FIELDS, SORT_KEYS_MAX, Field, sortable
 
 _CLEANUPS: Final = ("all", "errors", "pending")
@@ -40,7 +41,11 @@ _FROM = Parameter(
     schema=_COUNT,
     default="0",
 )
-_FILTER = Parameter(name="filter", words="not supported yet", schema={"type": "string", "maxLength": 0})
+_FILTER = Parameter(
+    name="filter",
+    words="a query in Lucene's syntax, such as `_status:running AND workers:>=2`",
+    schema={"type": "string", "maxLength": lucene.LENGTH_MAX},
+)
 
 
 def _flag(name: str, words: str, *, default: str) -> Parameter:

@@ -89,6 +89,8 @@ SORTS = {
         (ex("_created", 'job_id:"j1"'), "executions_job_created"),
         (ex(text="job_id:j1 AND _status:failed"), "executions_"),
         (ex(text="ex_id:e1"), "sqlite_autoindex_executions_1"),
+        (ex(text="_status:fail*"), "executions_updated"),
+        (ex(text="ex_id:a*"), "executions_updated"),
         (ex(text="_created:>2026"), "executions_updated"),
         (ex("_created:desc", "_created:>2026"), "executions_created (deleted=? AND created>?)"),
         (ex("workers", "workers:>=2"), "executions_workers (deleted=? AND <expr>>?)"),
@@ -120,6 +122,10 @@ def test_a_page_comes_from_an_index_in_its_order(connection, read, index):
     assert index in plan
     assert "TEMP B-TREE" not in plan
     assert "SCAN" not in plan
+
+
+def test_an_id_is_found_by_its_beginning(connection):
+    assert "(deleted=? AND ex_id>? AND ex_id<?)" in plan_of(connection, ex(text="ex_id:93ada378*"))
 
 
 def test_the_errors_of_a_job_are_found_by_its_executions(connection):

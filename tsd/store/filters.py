@@ -37,6 +37,9 @@ _WHOLE: Final = re.compile(r"[+-]?\d{1,18}", re.ASCII)
 COMPARISONS_MAX: Final = 400
 """Conditions that a filter comes to; a word without a field is compared with each field that has words."""
 
+ID_BLOCK: Final = 8
+"""Characters before the first hyphen of an id, by which people call it."""
+
 
 def condition_of(
     text: str, fields: Mapping[str, Field], *, now_ms: int, sort: str = ""
@@ -85,7 +88,8 @@ class _Compiler:
             case Match(field=None):
                 return or_(*(self._match(query, field) for field in self._searched(query.at)))
             case Match():
-                return self._match(query, self._field(query.field, query.at))
+                is_narrow = _names_few(query.pattern)
+                return self._match(query, self._field(query.field, query.at, is_narrow=is_narrow))
             case Range():
                 return self._range(query)
             case Combination():
@@ -100,12 +104,12 @@ class _Compiler:
         wanted = required or ([or_(*optional)] if optional else [])
         return and_(true(), *wanted, *(_none(self.condition(part)) for part in query.prohibited))
 
-    def _field(self, name: str | None, at: int) -> Field:
+    def _field(self, name: str | None, at: int, *, is_narrow: bool = False) -> Field:
         field = None if name is None else self.fields.get(name)
         if field is None:
             raise FilterFault(f'can not filter by "{(name or "*")[:80]}"', at)
         self._count(1, at)
-        return field if field.narrows or name == self.sorted_by else _unindexed(field)
+        return field if (field.narrows and is_narrow) or name == self.sorted_by else _unindexed(field)
 
     def _searched(self, at: int) -> Sequence[Field]:
         """The fields that a word without a field is looked for in."""
@@ -171,6 +175,13 @@ class _Compiler:
             return read_stretch(text, now_ms=self.now_ms)
         except ValueError as error:
             raise FilterFault(f'"{text[:80]}" is no date: {error}', at) from error
+
+
+def _names_few(pattern: Pattern) -> bool:
+    """Whether few values are like this: one, or those that begin with the first block of an id."""
+    if not pattern or isinstance(pattern[0], Wildcard):
+        return False
+    return len(pattern) == 1 or len(pattern[0]) >= ID_BLOCK
 
 
 def _unindexed(field: Field) -> Field:

@@ -72,17 +72,24 @@ def _add_words(table: str, key: str, sources: dict[str, str]) -> None:
     for name in sources:
         op.add_column(table, sa.Column(name, sa.Text, nullable=False, server_default="[]"))
     rows = sa.table(table, sa.column(key), *map(sa.column, {*sources, *sources.values()}))
+    change = sa.update(rows).where(rows.c[key] == sa.bindparam("row"))
+    change = change.values({name: sa.bindparam(f"{name}_of_row") for name in sources})
     last = 0
     while True:
         batch = connection.execute(
             sa.select(rows).where(rows.c[key] > last).order_by(rows.c[key]).limit(_BATCH)
         ).mappings()
         found = batch.fetchall()
-        for row in found:
-            words = {name: _words(source, row[source]) for name, source in sources.items()}
-            connection.execute(sa.update(rows).where(rows.c[key] == row[key]).values(words))
         if not found:
             return
+        connection.execute(
+            change,
+            [
+                {"row": row[key]}
+                | {f"{name}_of_row": _words(source, row[source]) for name, source in sources.items()}
+                for row in found
+            ],
+        )
         last = found[-1][key]
 
 

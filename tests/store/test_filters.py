@@ -396,6 +396,7 @@ def test_nothing_that_is_typed_becomes_part_of_a_statement(connection, text):
         ("_created:>2026-13", 11, '"2026-13" is no date'),
         ("name:[a TO b]", 1, "name has no order"),
         (">5", 1, "a range needs a field"),
+        ("workers>5", 8, "a range needs a field"),
         (" ".join("x" * 40), 57, "too many words without a field"),
     ],
 )

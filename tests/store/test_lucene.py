@@ -80,10 +80,8 @@ def test_a_query_means(text, tree):
 
 
 def test_wildcards_are_such_only_outside_of_quotes_and_without_escape():
-    assert lucene.parse(r"a*?\*") == Match(
-        field=None, pattern=("a", Wildcard.ANY, Wildcard.ONE, "*"), is_phrase=False, at=0
-    )
-    assert lucene.parse('"a*"') == Match(field=None, pattern=("a*",), is_phrase=True, at=0)
+    assert lucene.parse(r"a*?\*") == Match(field=None, pattern=("a", Wildcard.ANY, Wildcard.ONE, "*"), at=0)
+    assert lucene.parse('"a*"') == Match(field=None, pattern=("a*",), at=0)
 
 
 def test_what_is_read_knows_its_place():
@@ -116,6 +114,7 @@ def test_what_is_read_knows_its_place():
         ("f:[1 TO 2", 9, 'it ends where "]" or "}" is missing'),
         ("f:[TO 2]", 6, '"2" where "TO" is missing'),
         ("f:>", 3, "it ends where a value is missing"),
+        ("f:[ ]", 4, '"]" where a value is missing'),
         ("f*:a", 0, "the name of a field can not have wildcards"),
         ("a^", 1, '"^" where a number to boost by is missing'),
         ("a^1.2.3", 1, '"^" where a number to boost by is missing'),

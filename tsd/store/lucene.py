@@ -62,12 +62,11 @@ class Match:
 
     Attributes:
         field: None for all fields that have words.
-        is_phrase: It was quoted.
+        pattern: Of a phrase it is plain text.
     """
 
     field: str | None
     pattern: Pattern
-    is_phrase: bool
     at: int
 
 
@@ -140,11 +139,12 @@ def _check_characters(text: str) -> None:
 
 
 _SPACE: Final = re.compile(r"\s*")
+_COLON: Final = re.compile(r"\s*:\s*")
 _ESCAPED: Final = r"\\."
 # A colon ends a field, except in a time of day or a zone: `2026-01-31T01:02:03+01:00`.
 _TIME: Final = r"(?<=T\d\d):\d\d(?::\d\d)?|(?<=[+-]\d\d):\d\d"
 _WORD: Final = re.compile(
-    rf'(?:[^\s+\-!():^\[\]"{{}}~\\/<>]|{_ESCAPED})(?:[^\s():^\[\]"{{}}~\\]|{_ESCAPED}|{_TIME})*', re.DOTALL
+    rf'(?:[^\s+\-!():^\[\]"{{}}~\\/<>]|{_ESCAPED})(?:[^\s():^\[\]"{{}}~\\<>]|{_ESCAPED}|{_TIME})*', re.DOTALL
 )
 _VALUE: Final = re.compile(rf"[+-]?{_WORD.pattern}", re.DOTALL)
 """After a colon or a comparison a sign belongs to a number."""
@@ -155,6 +155,8 @@ _BOOST: Final = re.compile(r"\^\d{1,9}(?:\.\d{1,9})?(?=[\s)]|$)")
 _OPERATOR: Final = re.compile(r"(?:AND|OR)(?![^\s()+\-!\"\[{])|&&|\|\|")
 _NOT: Final = re.compile(r"NOT(?![^\s()+\-!\"\[{])|!")
 _TO: Final = re.compile(r"TO(?=\s)")
+_SHOWN: Final = re.compile(r"\w{1,20}|.", re.DOTALL)
+"""What is shown of text that is not understood."""
 _ANDS: Final = frozenset({"AND", "&&"})
 _UNSUPPORTED: Final = {
     "/": 'regular expressions are not supported, use * and ?, or quote a value that begins with "/"',
@@ -204,7 +206,7 @@ class _Reader:
             return FilterFault(_UNSUPPORTED[self.next], self.at)
         if self.next == '"':
             return FilterFault("a quote that does not end", self.at)
-        found = re.compile(r"\w{1,20}|.", re.DOTALL).match(self.text, self.at)
+        found = _SHOWN.match(self.text, self.at)
         assert found is not None
         return FilterFault(f'"{found[0]}" where {wanted} is missing', self.at)
 
@@ -290,7 +292,7 @@ def _part(reader: _Reader, scope: _Scope) -> Query:
     if _OPERATOR.match(reader.text, at) or _NOT.match(reader.text, at):
         raise reader.fault("a word")
     word = _WORD.match(reader.text, at)
-    colon = None if word is None else re.compile(r"\s*:\s*").match(reader.text, word.end())
+    colon = None if word is None else _COLON.match(reader.text, word.end())
     if word is None or colon is None:
         return _value(reader, scope.field, reader.take(_WORD))
     reader.at = colon.end()
@@ -342,7 +344,7 @@ def _value(reader: _Reader, field: str | None, word: re.Match[str] | None, at: i
         return _counted(reader, _word(field, word[0], at))
     phrase = reader.take(_PHRASE)
     if phrase is not None:
-        return _counted(reader, Match(field=field, pattern=_literal(phrase[1]), is_phrase=True, at=at))
+        return _counted(reader, Match(field=field, pattern=_literal(phrase[1]), at=at))
     comparison = reader.take(_COMPARISON)
     if comparison is not None:
         return _counted(reader, _compared(reader, field, comparison[0], at))
@@ -362,20 +364,11 @@ def _word(field: str | None, word: str, at: int) -> Query:
     pattern = _pattern(word, at)
     if pattern == (Wildcard.ANY,):
         return Everything() if field is None else Exists(field=field, at=at)
-    return Match(field=field, pattern=pattern, is_phrase=False, at=at)
+    return Match(field=field, pattern=pattern, at=at)
 
 
 def _compared(reader: _Reader, field: str | None, comparison: str, at: int) -> Query:
-    reader.skip_space()
-    start = reader.at
-    found = reader.take(_PHRASE)
-    text = found[1] if found is not None else None
-    if text is None:
-        found = reader.take(_VALUE)
-        if found is None:
-            raise reader.fault("a value")
-        text = found[0]
-    bound = Bound(text=_plain(text), is_inclusive=comparison.endswith("="), at=start)
+    bound = _bound(reader, _VALUE, is_inclusive=comparison.endswith("="))
     is_low = comparison.startswith(">")
     return Range(field=field, low=bound if is_low else None, high=None if is_low else bound, at=at)
 
@@ -383,10 +376,10 @@ def _compared(reader: _Reader, field: str | None, comparison: str, at: int) -> Q
 def _range(reader: _Reader, field: str | None, at: int) -> Query:
     is_inclusive = reader.next == "["
     reader.at += 1
-    low = _end_of_range(reader, is_inclusive=is_inclusive)
+    low = _bound(reader, _END_OF_RANGE, is_inclusive=is_inclusive)
     if reader.take(_TO) is None:
         raise reader.fault('"TO"')
-    high = _end_of_range(reader, is_inclusive=True)
+    high = _bound(reader, _END_OF_RANGE, is_inclusive=True)
     if reader.next not in {"]", "}"}:
         raise reader.fault('"]" or "}"')
     if high is not None and reader.next == "}":
@@ -395,19 +388,18 @@ def _range(reader: _Reader, field: str | None, at: int) -> Query:
     return Range(field=field, low=low, high=high, at=at)
 
 
-def _end_of_range(reader: _Reader, *, is_inclusive: bool) -> Bound | None:
+def _bound(reader: _Reader, word: re.Pattern[str], *, is_inclusive: bool) -> Bound | None:
+    """An end of a range, a phrase or a word, and the space around it; None for `*`."""
     reader.skip_space()
     at = reader.at
     phrase = reader.take(_PHRASE)
-    word = reader.take(_END_OF_RANGE) if phrase is None else None
+    found = phrase or reader.take(word)
+    if found is None:
+        raise reader.fault("a value")
     reader.skip_space()
-    if phrase is not None:
-        return Bound(text=_plain(phrase[1]), is_inclusive=is_inclusive, at=at)
-    if word is None:
-        raise reader.fault("a bound")
-    if word[0] == "*":
+    if found[0] == "*":
         return None
-    return Bound(text=_plain(word[0]), is_inclusive=is_inclusive, at=at)
+    return Bound(text=_plain(found[1] if phrase else found[0]), is_inclusive=is_inclusive, at=at)
 
 
 def _plain(text: str) -> str:

@@ -91,3 +91,17 @@ def test_a_controller_that_was_welcomed_again_says_so():
     rig.run(1)
 
     assert next_counts(rig).mesh.reconnects == 1
+
+
+def test_a_worker_that_reconnects_says_so_and_takes_nothing_away():
+    rig = Rig(numbers(5), persistent=True)
+    worker = rig.worker(1, duration_s=0.01)
+    rig.run(2)
+    before = next_counts(rig)
+    worker.feed(ev.FromController(Again()))
+    rig.run(2)
+    after = next_counts(rig)
+
+    assert before.work.completed == 5
+    assert (before.workers.reconnects, after.workers.reconnects) == (0, 1)
+    assert after.work == before.work

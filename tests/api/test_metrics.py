@@ -181,7 +181,7 @@ async def running_execution(cluster, **document):
         await answer_of(controller, ControllerWelcome)
         controller.send(report(1, "slicing_started"))
         counts = ControllerCounts(
-            work=WorkCounts(completed=6, failed=1, refused=2, busy_us=1_500_000),
+            work=WorkCounts(completed=6, failed=1, refused=2, busy_us=1_500_000, records=70),
             mesh=MeshCounts(messages_in=40, messages_out=50, bad_frames=3, queued=2),
             workers=MeshCounts(messages_in=20, unreachable=1, reconnects=1),
         )

@@ -85,8 +85,10 @@ async def test_a_slow_dialer_makes_send_answer_full_and_loses_nothing(mesh):
     ):
         await reach(listener, "w1", dialer)
         taken = await _fill(lambda message: listener.send("w1", message))
+        assert listener.statistics().queued > 0
         received = await receive_count(dialer, taken)
 
+        assert listener.statistics().queued == 0
         assert [message.n for message in received] == list(range(taken))
         assert listener.statistics().full >= 1
         await send_all(lambda message: listener.send("w1", message), [Note(n=taken)])

@@ -42,6 +42,14 @@ def test_hooks_of_a_slice_that_succeeds_come_in_order():
     ]
 
 
+@pytest.mark.parametrize("analytics", [True, False])
+def test_records_of_the_reader_are_counted_in_every_attempt(analytics):
+    pipeline = make_pipeline({"_op": "break", "times": 1}, analytics=analytics)
+    run(pipeline, {"n": 1}, {"n": 2}, {"n": 3})
+
+    assert pipeline.records_read == 6
+
+
 def test_initialized_comes_once_and_started_with_each_attempt():
     """Point 17."""
     pipeline = make_pipeline("logbook", {"_op": "break", "times": 2})

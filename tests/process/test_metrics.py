@@ -104,6 +104,8 @@ def test_the_sums_are_those_of_the_api_though_a_worker_dies(cluster):
     assert ended[series("tsd_records_committed_total")] >= len(cluster.records(ex_id)) == 400
     assert ended[series("tsd_executions_ended_total", status="failed")] == 1
     assert ended[series("tsd_slices_busy_seconds_total")] > 400 * 0.02
+    # One a slice, told with its result.
+    assert 400 <= ended[series("tsd_records_read_total")] + failed <= 410
     assert ended[series("tsd_mesh_messages_total", role="worker", direction="in")] > 10
     assert ended[series("tsd_mesh_messages_total", role="controller", direction="out")] > 10
     assert not [key for key in ended if ("ex_id", ex_id) in key]

@@ -65,12 +65,14 @@ class WorkCounts:
         failed: Slices that ended in error.
         refused: Results that were not counted, because one had come before.
         busy_us: Microseconds that workers spent on slices.
+        records: Records that readers gave to workers, also for attempts that failed.
     """
 
     completed: int = _count()
     failed: int = _count()
     refused: int = _count()
     busy_us: int = _count()
+    records: int = _count()
 
 
 @attrs.frozen(kw_only=True)
@@ -85,6 +87,11 @@ class ControllerCounts:
     work: WorkCounts = attrs.field(factory=WorkCounts)
     mesh: MeshCounts = attrs.field(factory=MeshCounts)
     workers: MeshCounts = attrs.field(factory=MeshCounts)
+
+
+def as_count(number: int) -> int:
+    """The nearest number that a count can be: what others say of their work is not checked one by one."""
+    return min(max(0, number), COUNT_MAX)
 
 
 def plus(one: C, other: C) -> C:

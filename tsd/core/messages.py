@@ -405,6 +405,7 @@ class Results:
         full: All others that ended.
         returned: Numbers of slices given back without having been begun.
         busy_us: Microseconds of work that the results of this message took.
+        records: Records that the reader gave since the message before.
     """
 
     seq: int
@@ -412,6 +413,7 @@ class Results:
     full: list[FullResult]
     returned: list[int]
     busy_us: int
+    records: int = 0
 
 
 @attrs.frozen(kw_only=True)

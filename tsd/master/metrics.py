@@ -218,6 +218,7 @@ def _put_cluster(sheet: Sheet, reading: Reading) -> None:
     work = cluster.counts.work
     sheet.put(names.COMPLETED, work.completed)
     sheet.put(names.FAILED, work.failed)
+    sheet.put(names.READ, work.records)
     sheet.put(names.REFUSED, work.refused)
     sheet.put(names.BUSY, work.busy_us / 1e6)
     listed = [each.stats for each in cluster.executions if each.is_listed]

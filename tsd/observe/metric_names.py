@@ -106,6 +106,7 @@ BUILD_INFO = _gauge("tsd_build_info", "Version of tsd and of Python; always 1", 
 COMPLETED = _counter("tsd_slices_completed_total", "Slices completed since the master started")
 FAILED = _counter("tsd_slices_failed_total", "Slices that ended in error since the master started")
 BUSY = _counter("tsd_slices_busy_seconds_total", "Time that workers spent on slices")
+READ = _counter("tsd_records_read_total", "Records that readers gave to workers")
 REFUSED = _counter("tsd_results_refused_total", "Late or double results, which were not counted")
 QUEUED = _gauge("tsd_slices_queued", "Slices of all running executions that no worker holds")
 STALLED = _gauge("tsd_workers_stalled", "Workers that are silent on a healthy link")

@@ -17,13 +17,12 @@ from prometheus_client.core import (
     HistogramMetricFamily,
 )
 from prometheus_client.core import Metric as Family
-from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.registry import Collector
 from typing_extensions import override
 
 from tsd.core.histograms import Histogram
 
-CONTENT_TYPE: Final = CONTENT_TYPE_PLAIN_0_0_4
+CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 LABEL_CHARS_MAX: Final = 200
 """Longer values, such as names of jobs, are cut: every series repeats them."""
 ORIGIN: Final = ("name", "url")

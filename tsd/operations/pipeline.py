@@ -30,6 +30,9 @@ class Pipeline:
 
     `initialize`, then `run` for each slice, `flush` when no more are to come, `shutdown` in any case; all of
     it in the same thread.
+
+    Attributes:
+        records_read: Records that the fetcher gave, in all attempts; other threads may look.
     """
 
     def __init__(
@@ -55,6 +58,7 @@ class Pipeline:
         self._begun: list[Component] = []
         self._last: SliceOutcome | None = None
         self._flush_count = 0
+        self.records_read = 0
         self._bind(bool(job.get("analytics", True)))
 
     def _bind(self, has_analytics: bool) -> None:
@@ -164,6 +168,7 @@ class Pipeline:
     def _run_plain(self, slice_: Slice) -> list[Record]:
         """One attempt, when nobody looks between operations."""
         records = self._fetch(slice_.decode_request())
+        self.records_read += len(records)
         for step in self._steps:
             records = step(records)
         if self._on_completing:
@@ -177,6 +182,7 @@ class Pipeline:
         slice_id = slice_.slice_id if self._on_operation_start or self._on_operation_complete else ""
         request = slice_.decode_request()
         records = self._run_one(slice_id, 0, self._fetch, request)
+        self.records_read += len(records)
         if self._on_started:
             _call_all(self._on_started, slice_.slice_id)
         for index, step in enumerate(self._steps, start=1):

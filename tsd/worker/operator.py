@@ -35,6 +35,11 @@ class Chain(Protocol):
         """Whether `finished` does anything."""
         ...
 
+    @property
+    def records_read(self) -> int:
+        """Records that the fetcher gave so far."""
+        ...
+
     def initialize(self) -> None:
         """Make ready."""
 
@@ -136,6 +141,7 @@ class Operator:
         self._bell = threading.Lock()
         self._bell.acquire()
         self._running: tuple[int, float] | None = None
+        self._chain: Chain | None = None
         self._is_broken = False
         # What the task has bound for its log lines holds for those of user code too.
         bound = contextvars.copy_context().run
@@ -154,6 +160,11 @@ class Operator:
     def waiting_count(self) -> int:
         """How many slices were not begun."""
         return len(self._waiting)
+
+    @property
+    def records_read(self) -> int:
+        """How many records the chain has read."""
+        return 0 if self._chain is None else self._chain.records_read
 
     def add(self, items: Iterable[SliceItem]) -> None:
         """Run these after what waits already."""
@@ -241,7 +252,7 @@ class Operator:
     def _live(self) -> None:
         chain: Chain | None = None
         try:
-            chain = self._make_chain()
+            chain = self._chain = self._make_chain()
             chain.initialize()
         except Exception as error:  # noqa: BLE001  the seam to user code: the worker can not start
             self._say(Opened(error=text_of(error)))

@@ -112,6 +112,8 @@ class WorkerShell:
         self._has_words = trio.Event()
         self._is_closed = trio.Event()
         self._has_crashed = False
+        # Of the operator's `records_read`, what the machine knows.
+        self._records_told = 0
         # User code runs that is no slice: it initializes or flushes.
         self._is_awaited = False
         machine = WorkerMachine(
@@ -249,7 +251,9 @@ class WorkerShell:
     def _feed_results(self, results: "_Results") -> "_Results":
         if results.is_empty():
             return results
-        self._driver.feed(results.event())
+        assert self._operator is not None
+        told, self._records_told = self._records_told, self._operator.records_read
+        self._driver.feed(results.event(self._records_told - told))
         return _Results()
 
     def _crash(self, word: Crashed) -> None:
@@ -298,6 +302,6 @@ class _Results:
         if outcome.is_fatal:
             self.fatal = outcome.error or "the pipeline can not go on"
 
-    def event(self) -> SlicesRan:
-        """Them all."""
-        return SlicesRan(self.done, self.full, self.busy_us, self.returned, self.fatal)
+    def event(self, records: int) -> SlicesRan:
+        """Them all, with the records that were read since the last one."""
+        return SlicesRan(self.done, self.full, self.busy_us, self.returned, self.fatal, records)

@@ -1,7 +1,7 @@
 """What a controller counts of itself and its workers, from its own start on."""
 
 from tests.support.execution_rig import EX, Rig, hello, numbers
-from tsd.core.counts import MeshCounts
+from tsd.core.counts import COUNT_MAX, MeshCounts
 from tsd.core.execution import events as ev
 from tsd.core.messages import Again, Results, WorkerBeat, WorkerBye
 
@@ -68,10 +68,20 @@ def test_a_result_that_came_twice_is_counted_as_refused():
     peer = f"{EX}/1/w1.1"
     tell(rig, peer, hello(1))
     for _ in range(2):
-        tell(rig, peer, Results(seq=1, done=[1, 2], full=[], returned=[], busy_us=70))
+        tell(rig, peer, Results(seq=1, done=[1, 2], full=[], returned=[], busy_us=70, records=9))
 
     work = next_counts(rig).work
-    assert (work.completed, work.refused, work.busy_us) == (2, 2, 70)
+    assert (work.completed, work.refused, work.busy_us, work.records) == (2, 2, 70, 9)
+
+
+def test_a_worker_that_says_nonsense_of_its_work_ends_nothing():
+    rig = Rig(numbers(5), persistent=True)
+    rig.run(1)
+    tell(rig, f"{EX}/1/w1.1", hello(1))
+    tell(rig, f"{EX}/1/w1.1", Results(seq=1, done=[1], full=[], returned=[], busy_us=-5, records=2**62))
+
+    work = next_counts(rig).work
+    assert (work.completed, work.busy_us, work.records) == (1, 0, COUNT_MAX)
 
 
 def test_a_controller_that_was_welcomed_again_says_so():
@@ -81,3 +91,17 @@ def test_a_controller_that_was_welcomed_again_says_so():
     rig.run(1)
 
     assert next_counts(rig).mesh.reconnects == 1
+
+
+def test_a_worker_that_reconnects_says_so_and_takes_nothing_away():
+    rig = Rig(numbers(5), persistent=True)
+    worker = rig.worker(1, duration_s=0.01)
+    rig.run(2)
+    before = next_counts(rig)
+    worker.feed(ev.FromController(Again()))
+    rig.run(2)
+    after = next_counts(rig)
+
+    assert before.work.completed == 5
+    assert (before.workers.reconnects, after.workers.reconnects) == (0, 1)
+    assert after.work == before.work

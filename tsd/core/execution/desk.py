@@ -189,6 +189,7 @@ class WorkerDesk:
         worker.seq = message.seq
         self.outbox.send(worker.peer, ResultsSeen(seq=message.seq))
         self.table.busy_us += message.busy_us
+        self.table.records_read += message.records
         count = self._count(worker, message, now, at_ms)
         if count:
             worker.progress_at = now

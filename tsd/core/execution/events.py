@@ -245,6 +245,7 @@ class SlicesRan:
         returned: Numbers of those that a shutdown cut short: not done, not failed.
         busy_us: Microseconds that the ended ones took together.
         fatal: Not empty when the pipeline can not go on; the worker then ends with code 1.
+        records: Records that the reader gave since the event before.
     """
 
     done: list[int]
@@ -252,6 +253,7 @@ class SlicesRan:
     busy_us: int
     returned: list[int] = attrs.field(factory=list)
     fatal: str = ""
+    records: int = 0
 
 
 @attrs.frozen

@@ -19,7 +19,7 @@ the whole: how far the execution is, pause, and the ending.
 
 from typing import assert_never
 
-from tsd.core.counts import ControllerCounts, MeshCounts, WorkCounts
+from tsd.core.counts import ControllerCounts, MeshCounts, WorkCounts, as_count
 from tsd.core.execution.desk import WorkerDesk
 from tsd.core.execution.dispatch import Dispatcher
 from tsd.core.execution.ending import Ending
@@ -218,7 +218,8 @@ class ExecutionMachine:
                 completed=ledger.completed_here,
                 failed=ledger.failed_here,
                 refused=ledger.refused_results,
-                busy_us=table.busy_us,
+                busy_us=as_count(table.busy_us),
+                records=as_count(table.records_read),
             ),
             mesh=MeshCounts(reconnects=self._link.reconnects),
             workers=table.mesh(),

@@ -268,17 +268,26 @@ class WorkerMachine:
         for n in event.returned:
             queue.pop(n, None)
         self._running_since = now
-        self._report(event.done, event.full, event.returned, event.busy_us, now)
+        self._report(event.done, event.full, event.returned, event.busy_us, now, records=event.records)
         if event.fatal:
             self._drain(1, event.fatal, now)
 
     def _report(
-        self, done: list[int], full: list[FullResult], returned: list[int], busy_us: int, now: float
+        self,
+        done: list[int],
+        full: list[FullResult],
+        returned: list[int],
+        busy_us: int,
+        now: float,
+        *,
+        records: int = 0,
     ) -> None:
         if not (done or full or returned):
             return
         self._seq += 1
-        results = Results(seq=self._seq, done=done, full=full, returned=returned, busy_us=busy_us)
+        results = Results(
+            seq=self._seq, done=done, full=full, returned=returned, busy_us=busy_us, records=records
+        )
         if not self._unseen:
             self._sent_at = now
         self._unseen.append(results)

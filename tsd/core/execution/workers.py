@@ -109,6 +109,7 @@ class WorkerTable:
         lost: Those given up whose end the master has not told yet, in order of loss.
         ended: Those that said goodbye or whose process ended.
         busy_us: Microseconds of work in all results so far.
+        records_read: Records that readers gave for them.
     """
 
     disconnect_timeout_s: float
@@ -121,6 +122,7 @@ class WorkerTable:
     disconnected: int = 0
     stalled: int = 0
     busy_us: int = 0
+    records_read: int = 0
     _fenced: set[str] = attrs.field(factory=set)
     _gone: MeshCounts = attrs.field(factory=MeshCounts)
 

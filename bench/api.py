@@ -1,9 +1,9 @@
-"""How long the API takes to answer, idle and while slices fly, beside a bare route of the same server.
+"""How long the API takes to answer, idle and while slices fly, beside a bare route on the same software.
 
 The cluster is `tsd up`. One client with one open connection to each server asks in turn for
 
 * `state`: GET /v1/cluster/state, which the master has in memory;
-* `ex`: GET /v1/jobs/<id>/ex, which it reads from the store; clients that wait for a job ask this often;
+* `ex`: GET /v1/jobs/<id>/ex, which it reads from the store; clients that wait for a job ask it all the time;
 * `bare`: a route of Quart-Trio on Hypercorn that returns a constant, in a process of its own.
 
 First nothing else runs; then jobs of many small slices run with two workers at full speed, and only what was
@@ -14,61 +14,20 @@ all alike.
 """
 
 import argparse
-import contextlib
 import http.client
 import json
 import statistics
-import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from urllib.parse import urlsplit
 
-import trio
-from hypercorn.config import Config
-from hypercorn.trio import serve
-from quart_trio import QuartTrio
-
+from bench.bare import running_bare
 from bench.slices import job
 from bench.up import TERMINAL, Up, machine, running_up
 
 ROUTES = ("state", "ex", "bare")
 START_WITHIN_S = 30
 Samples = dict[str, list[float]]
-
-
-# --- the bare route ---------------------------------------------------------------------------------
-
-
-def serve_bare() -> None:
-    """Serve the bare route until stdin ends; the first line on stdout is the URL."""
-    app = QuartTrio("bare")
-
-    @app.get("/")
-    async def bare() -> dict[str, str]:
-        return {"status": "fine"}
-
-    async def run() -> None:
-        config = Config()
-        config.bind = ["127.0.0.1:0"]
-        async with trio.open_nursery() as nursery:
-            binds = await nursery.start(serve, app, config)
-            print(binds[0], flush=True)
-            await trio.to_thread.run_sync(sys.stdin.read)
-            nursery.cancel_scope.cancel()
-
-    trio.run(run)
-
-
-@contextlib.contextmanager
-def running_bare() -> Iterator[str]:
-    """The bare route in a process of its own; its URL."""
-    command = [sys.executable, "-m", "bench.api", "--serve-bare"]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        try:
-            yield process.stdout.readline().strip()
-        finally:
-            process.stdin.close()
 
 
 # --- the client -------------------------------------------------------------------------------------
@@ -198,12 +157,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--jobs", type=int, default=5, help="runs under load")
     parser.add_argument("--turns", type=int, default=1000, help="turns when idle")
-    parser.add_argument("--serve-bare", action="store_true", help=argparse.SUPPRESS)
-    args = parser.parse_args()
-    if args.serve_bare:
-        serve_bare()
-        return
-    found = run(args)
+    found = run(parser.parse_args())
     show(found)
     print(json.dumps(found))
 

@@ -439,3 +439,60 @@ def test_a_pause_as_the_job_completes_pauses_it_or_comes_too_late(api, race):
 
     race(round_)
     assert 404 in seen
+
+
+# --- everything at once -------------------------------------------------------------------------
+
+
+VERBS = (
+    *["_start"] * 3,
+    "_stop",
+    "_stop?blocking=false",
+    "_stop?force=true",
+    "_stop?timeout=100ms",
+    *["_pause", "_resume"] * 2,
+    "_workers?add=1",
+    "_workers?total=2",
+    "_recover",
+    "_recover?cleanup_type=all",
+    "_settings?log_level=info",
+)
+
+
+def test_a_storm_of_all_verbs_runs_no_job_twice_and_leaves_nothing(up, api, race):
+    """Covers what no pair does: a stop of one client between a pause and a resume of two others, and so on."""
+    overlapping = (
+        "SELECT a.ex_id, b.ex_id FROM executions a JOIN executions b USING (job_id)"
+        " WHERE job_id IN (?, ?) AND a.ex_no < b.ex_no AND a.updated > b.created"
+    )
+    seen = Counter()
+
+    def round_(crowd, number):
+        long, short = define(api, endless_job(ms=2)), define(api, job())
+
+        def storm(client):
+            for _ in range(12):
+                job_id = crowd.rng.choice([long, long, short])
+                verb = crowd.rng.choice(VERBS)
+                answer = client.post(f"/jobs/{job_id}/{verb}")
+                seen[answer.status_code] += 1
+                assert answer.status_code in {200, 404, 409, 422} or "is not available to" in answer.text, (
+                    verb,
+                    answer.text,
+                )
+
+        began = time.monotonic()
+        crowd.run(*[storm] * 6)
+        assert time.monotonic() - began < 12 * ANSWER_WITHIN_S
+        for job_id in (long, short):
+            if of_job(up, job_id):
+                fire_one(api, "POST", f"/jobs/{job_id}/_stop")
+        assert up.rows(overlapping, long, short) == []
+        if number % 2:
+            assert [fire_one(api, "DELETE", f"/jobs/{job_id}").status_code for job_id in (long, short)] == [
+                200,
+                200,
+            ]
+
+    race(round_, size=6, rounds=max(1, ROUNDS // 4))
+    assert {200, 404, 409} <= set(seen)

@@ -1,37 +1,11 @@
-// The requests of the newest client, which needs a newer Node than many have, over the HTTP library that it
-// uses and in the form that it gives them: node current.mjs URL
+// A whole life of jobs by the requests of the newest client: node current.mjs URL
 
-import got, { HTTPError } from 'got';
+import { ask, askText, get, post, table } from './http.mjs';
 import steps from './steps.cjs';
 
 const { step, until, endless, failing, short } = steps;
 
-const http = got.extend({
-    prefixUrl: process.argv[2],
-    headers: { 'user-agent': 'Teraslice Client', accept: 'application/json' },
-    throwHttpErrors: true,
-    retry: { limit: 3, methods: ['GET', 'PUT', 'DELETE'] },
-});
-
-// An `error` of the body that is text is the message, a number is the code.
-async function told(request) {
-    try {
-        return await request;
-    } catch (error) {
-        if (!(error instanceof HTTPError)) throw error;
-        const { body: sent, statusCode } = error.response;
-        const body = typeof sent === 'string' ? JSON.parse(sent) : sent;
-        throw Object.assign(new Error(typeof body.error === 'string' ? body.error : body.message), {
-            code: typeof body.error === 'string' ? statusCode : body.error,
-        });
-    }
-}
-
-const ask = (method, path, options) => told(http(`v1/${path}`, { method, ...options }).json());
-const get = (path, searchParams) => ask('GET', path, { searchParams });
-const post = (path, searchParams) => ask('POST', path, { searchParams, headers: { 'content-length': '0' } });
 const submit = (json, start) => ask('POST', 'jobs', { json, searchParams: { start } });
-const table = (name) => told(http(`txt/${name}`).text());
 
 async function waitFor(path, target) {
     return until(`${path} is ${target}`, async () => {
@@ -65,7 +39,7 @@ async function liveOneJob() {
     await step('controller', () => until('it is there', () => get(`${job}/controller`), (found) => found.length === 1));
     await step('slicer', () => get(`${ex}/slicer`));
     await step('controllers', () => get('cluster/controllers'));
-    await step('workers as text', () => told(http.post(`v1/${ex}/_workers`, { searchParams: { add: 1 } }).text()).then(JSON.parse));
+    await step('workers as text', () => askText('POST', `${ex}/_workers`, { searchParams: { add: 1 } }).then(JSON.parse));
     await step('pause', () => post(`${ex}/_pause`));
     await step('resume', () => post(`${job}/_resume`));
     await step('stop', () => post(`${job}/_stop`, { blocking: true }));

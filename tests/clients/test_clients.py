@@ -1,18 +1,12 @@
 """Clients of the real system live through whole lives of jobs at a real `tsd up`.
 
-The drivers beside this file are told the URL and print a JSON line a step; what each step must have come to
-stands here. They need Node 18 or newer and npm, which fetches what package-lock.json names, once.
+The drivers beside this file print a JSON line a step; what each step must have come to stands here.
 """
 
-import hashlib
 import json
 import shutil
-import subprocess
-from pathlib import Path
 
 import pytest
-
-from tests.support.daemons import ROOT, cluster_for
 
 pytestmark = [
     pytest.mark.slow,
@@ -20,10 +14,6 @@ pytestmark = [
     pytest.mark.skipif(shutil.which("npm") is None, reason="needs Node.js with npm"),
 ]
 
-HERE = Path(__file__).parent
-INSTALLED = ROOT / "build" / "clients"
-INSTALL_WITHIN_S = 240
-DRIVE_WITHIN_S = 150
 TABLES = {
     "slicers": "name job_id workers_available workers_active failed queued processed",
     "ex": "name lifecycle slicers workers _status ex_id job_id _created _updated",
@@ -34,55 +24,15 @@ TABLES = {
 
 
 @pytest.fixture(scope="module")
-def drivers():
-    """The drivers in a folder where Node finds what they need; kept for the next run."""
-    lock = HERE / "package-lock.json"
-    stamp = INSTALLED / hashlib.sha256(lock.read_bytes()).hexdigest()
-    INSTALLED.mkdir(parents=True, exist_ok=True)
-    for name in ("package.json", "package-lock.json", *(path.name for path in HERE.glob("*.[cm]js"))):
-        shutil.copy(HERE / name, INSTALLED / name)
-    if not stamp.exists():
-        command = ["npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error"]
-        done = subprocess.run(
-            command, check=False, cwd=INSTALLED, capture_output=True, text=True, timeout=INSTALL_WITHIN_S
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        stamp.touch()
-    return INSTALLED
-
-
-@pytest.fixture(scope="module")
-def up(request, tmp_path_factory):
-    settings = {"tsd.operation_modules": ["tests.support.ops"]}
-    with cluster_for(request, tmp_path_factory.mktemp("clients"), workers=8, **settings) as cluster:
-        cluster.start_up()
-        yield cluster
-
-
-def drive(drivers, name, url):
-    """What each step came to: its value, or `{"message", "code"}` of what it threw."""
-    command = ["node", "--no-deprecation", name, url]
-    done = subprocess.run(
-        command, check=False, cwd=drivers, capture_output=True, text=True, timeout=DRIVE_WITHIN_S
-    )
-    lines = [json.loads(line) for line in done.stdout.splitlines()]
-    found = {line["step"]: line.get("error") or line["value"] for line in lines}
-    assert len(found) == len(lines), "each step has a name of its own"
-    assert done.returncode == 0, done.stderr + json.dumps(lines[-3:])
-    assert done.stderr == ""
-    return found
-
-
-@pytest.fixture(scope="module")
-def published(drivers, up):
+def published(drive):
     """The steps of the client that is published on npm."""
-    return drive(drivers, "published.cjs", up.url)
+    return drive("published.cjs")
 
 
 @pytest.fixture(scope="module")
-def current(drivers, up):
+def current(drive):
     """The steps of the newest client's requests."""
-    return drive(drivers, "current.mjs", up.url)
+    return drive("current.mjs")
 
 
 # --- what both clients rely on ------------------------------------------------------------------

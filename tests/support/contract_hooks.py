@@ -11,7 +11,8 @@ from schemathesis.core.failures import Failure
 
 WINDOW = 10_000
 FORM_TYPE = "application/x-www-form-urlencoded"
-OPERATIONS = [{"_op": "data_generator", "size": 5}, {"_op": "noop"}]
+OPERATIONS = [{"_op": "data_generator", "size": 5}, {"_op": "delay", "ms": 200}]
+"""What every job runs: leaves the machine to the requests."""
 REFUSALS = (
     # 500 as in Teraslice: the controller has not called yet, so it can not be told.
     "is not available to pause",

@@ -3,7 +3,6 @@
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from importlib import resources
-from itertools import groupby
 from typing import Any, Final
 
 from jinja2 import Environment, StrictUndefined
@@ -23,7 +22,7 @@ def render(endpoints: Sequence[Endpoint]) -> str:
     """The page.
 
     Args:
-        endpoints: What it describes; those of one tag stand together.
+        endpoints: What it describes.
     """
     forms = Forms(endpoints)
     environment = Environment(
@@ -41,7 +40,10 @@ def render(endpoints: Sequence[Endpoint]) -> str:
         style=Markup(STYLE),  # noqa: S704  # a file of ours
         about=ABOUT.strip().split("\n\n"),
         body_words=BODY_WORDS,
-        groups=[(tag, list(group)) for tag, group in groupby(endpoints, key=lambda endpoint: endpoint.tag)],
+        groups=[
+            (tag, [endpoint for endpoint in endpoints if endpoint.tag == tag])
+            for tag in dict.fromkeys(endpoint.tag for endpoint in endpoints)
+        ],
         anywhere=ANYWHERE,
         documents=forms.schemas,
     )

@@ -7,6 +7,8 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 FLIGHTS := .venv/.flights
 SEED ?= 1
+# Two test processes, each with whole files: most of the time is spent waiting for daemons.
+PARALLEL := -n 2 --dist loadfile
 
 # The first Python that is new enough and can make virtual environments.
 FIND_PYTHON = for name in $(PYTHON) python3.11 python3 python3.12 python3.13; do \
@@ -40,10 +42,13 @@ run: setup ## start a cluster on this host, until Ctrl-C
 	$(BIN)/tsd up
 
 test: setup ## the quick tests
-	$(BIN)/pytest -q -m "not slow"
+	$(BIN)/pytest -q $(PARALLEL) -m "not slow"
 
 test-all: $(FLIGHTS) ## all tests: also real daemons, real signals, long searches
-	$(BIN)/pytest -q
+	$(BIN)/pytest -q $(PARALLEL)
+
+test-slow: $(FLIGHTS) ## the slow tests only
+	$(BIN)/pytest -q $(PARALLEL) -m slow
 
 sim: setup ## replay a seed of the simulated cluster (make sim SEED=17), or run COUNT of them
 	$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--count $(or $(COUNT),5000))
@@ -88,4 +93,4 @@ clean: ## remove .venv and everything that was made
 	rm -rf examples/data
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help setup demo run test test-all sim bench check fmt lint types arch docs lock clean
+.PHONY: help setup demo run test test-all test-slow sim bench check fmt lint types arch docs lock clean

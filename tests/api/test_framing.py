@@ -80,7 +80,7 @@ def test_a_small_body_that_inflates_beyond_the_limit_is_too_large():
         decode(bomb, content_encoding="gzip")
 
 
-@pytest.mark.parametrize("raw", [b"not gzip", gzip.compress(b"{}")[:-9]])
+@pytest.mark.parametrize("raw", [b"not gzip", gzip.compress(b"{}", mtime=0)[:-9]])
 def test_a_broken_compressed_body_is_refused(raw):
     with pytest.raises(InvalidRequest):
         decode(raw, content_encoding="gzip")

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import fake_up
 from tests.support.waiting import is_alive, wait_for
+
+FAKE_UP = Path(__file__).resolve().parents[1] / "support/fake_up.py"
 
 
 class FakeUp:
@@ -18,7 +19,7 @@ class FakeUp:
     def __init__(self, log, *acts, drain_s=30.0):
         self.log = log
         self.process = subprocess.Popen(
-            [sys.executable, fake_up.__file__, str(log), str(drain_s), *acts],
+            [sys.executable, str(FAKE_UP), str(log), str(drain_s), *acts],
             cwd=Path(__file__).parents[2],
             env={**os.environ, "PYTHONPATH": "."},
             start_new_session=True,

@@ -97,7 +97,7 @@ def test_errors_take_filters_over_their_own_fields(api, stored):
 
         answer = api.get(path, params={"filter": "name:x"})
         assert answer.status_code == 400
-        assert "Fields to filter by: _created, _updated, error, ex_id" in answer.json()["message"]
+        assert "Fields to filter by: _created, _updated, error, ex_id, slice_id" in answer.json()["message"]
 
 
 @pytest.mark.parametrize("path", ["/jobs", "/ex", "/ex/errors", "/txt/jobs", "/txt/ex"])

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from tests.support.stores import ERROR as SLICE_ERROR
 from tests.support.stores import add_execution, batch_of, connected, new_execution, slice_row, status_save
 from tsd.errors import InvalidRequest
+from tsd.ids import slice_id
 from tsd.store import sqlite
 from tsd.store.executions import ApplySaves, list_executions
 from tsd.store.fields import ERROR_FIELDS, EXECUTION_FIELDS, JOB_FIELDS
@@ -442,4 +443,7 @@ async def test_errors_are_found_by_their_slices(store):
     assert await found("ex_id:e2") == [("e2", 0)]
     assert await found("slicer_id:0 AND state:error -slicer_order:0") == [("e1", 1), ("e1", 2)]
     assert await found('error:"bad 1" error:*2') == [("e1", 1), ("e1", 2)]
+    own_id = slice_id("e1", 0, 1)
+    assert await found(f"slice_id:{own_id}") == [("e1", 1)]
+    assert await found(f"slice_id:{own_id[:8]}*") == [("e1", 1)]
     assert await found("_updated:>=1970-01-01T00:00:02") == [("e1", 2)]

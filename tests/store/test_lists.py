@@ -10,6 +10,7 @@ from sqlalchemy import event, text
 
 from tests.support.stores import ERROR, add_execution, batch_of, connected, slice_row
 from tsd.errors import InvalidRequest
+from tsd.ids import slice_id
 from tsd.store import sqlite
 from tsd.store.executions import latest_executions, list_executions
 from tsd.store.fields import ERROR_FIELDS, EXECUTION_FIELDS, JOB_FIELDS
@@ -184,13 +185,19 @@ def test_texts_of_an_older_store_are_searched_too(tmp_path):
                 " VALUES (?, ?, 'failed', 0, '{}', 1, 1, 0, 'Out of MEMORY', '{}', 0, ?)",
                 (f"e{number}", f"j{number}", document),
             )
+        old.execute(
+            "INSERT INTO slices (ex_no, slicer_id, slicer_order, state, created, updated, request, retry_count)"
+            " VALUES (1, 0, 7, 3, 1, 1, '{}', 0), (1, 0, 8, 2, 1, 1, '{}', 0)"
+        )
         old.commit()
 
     bring_up_to_date(engine)
     with engine.connect() as connection:
         found_jobs = job(text="name:größe")(connection)
+        found_errors = errors(text=f"slice_id:{slice_id('e0', 0, 7)}")(connection)
         found = ex(text='name:nightly AND _failureReason:"of memory"')(connection)
     engine.dispose()
 
     assert [one["job_id"] for one in found_jobs] == ["j0"]
     assert [one["ex_id"] for one in found] == ["e0"]
+    assert [one["slicer_order"] for one in found_errors] == [7]

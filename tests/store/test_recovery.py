@@ -27,6 +27,7 @@ from tests.support.stores import (
 from tsd.core.messages import RecoveryAsk
 from tsd.core.records import REPLAYED_STATES, RecoveryMode, SlicerPosition
 from tsd.errors import NotFound
+from tsd.ids import slice_id
 from tsd.store.executions import ApplySaves
 from tsd.store.listing import Page
 from tsd.store.records import StoreRecords, list_errors
@@ -73,7 +74,9 @@ class Model:
                 is_resumed = run_by == asker and state in {PENDING, START}
                 is_wanted = bool(mode) and (state in REPLAYED_STATES[RecoveryMode(mode)] or is_resumed)
             if source >= 0 and is_wanted:
-                wanted.append((source, slicer, order, state, 1000, request, 0, None))
+                # The ids of slices in error are stored, so that they can be searched.
+                own_id = slice_id(f"e{execution}", slicer, order) if state == ERROR else None
+                wanted.append((source, slicer, order, state, 1000, request, 0, own_id))
         return sorted(wanted, key=lambda found: found[:3])
 
     def counts(self, asker):

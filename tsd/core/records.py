@@ -104,6 +104,8 @@ UnfinishedSlice = tuple[int, int, int, int, int, str, int, str | None]
 """One stored slice that is to be run again:
 
 (source, slicer_id, slicer_order, state, created_ms, request, retry_count, slice_id)
+
+`slice_id` may be None when it is the one that `tsd.ids.slice_id` derives.
 """
 
 

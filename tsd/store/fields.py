@@ -141,6 +141,7 @@ ERROR_FIELDS: Final[Mapping[str, Field]] = {
         Kind.KEYWORD,
         has=lambda condition: condition(slices.c.slicer_id.cast(Text)),
     ),
+    "slice_id": Field(slices.c.slice_id, Kind.KEYWORD),
     "slicer_order": Field(slices.c.slicer_order, Kind.NUMBER),
     # Lists have slices in error only.
     "state": Field(literal_column(f"'{SliceState.ERROR.word}'"), Kind.KEYWORD),

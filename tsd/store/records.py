@@ -34,6 +34,9 @@ _COLUMNS: Final = (
     "run_by",
 )
 _KEY: Final = _COLUMNS[:3]
+_STATE: Final = _COLUMNS.index("state")
+_SLICE_ID: Final = _COLUMNS.index("slice_id")
+_ERROR: Final = SliceState.ERROR.value
 _STEPS: Final = (1000, 100, 10, 1)
 """Rows a statement. The driver gives up the interpreter at each statement and waits for it again, up to
 milliseconds in a busy process, so one row a statement is hundreds of times slower than a thousand (12,000
@@ -61,6 +64,7 @@ class StoreRecords:
         own = ex_nos[0]
         # The one long loop: a comprehension, with nothing in it that can be outside.
         rows = [(ex_nos[row[0]], *row[1:], own if row[0] else None) for row in self.batch.rows]
+        self._name_errors(rows)
         start = 0
         for step in _STEPS:
             statement = upsert(step)
@@ -68,6 +72,14 @@ class StoreRecords:
                 values = tuple(itertools.chain.from_iterable(rows[start : start + step]))
                 connection.exec_driver_sql(statement, values)
                 start += step
+
+    def _name_errors(self, rows: list[tuple[Any, ...]]) -> None:
+        """Put into the rows of slices in error the ids that are derived, so that they can be searched."""
+        for number in [n for n, row in enumerate(rows) if row[_STATE] == _ERROR and row[_SLICE_ID] is None]:
+            row = rows[number]
+            source, slicer_id, slicer_order = self.batch.rows[number][:3]
+            own_id = derived_slice_id(self.batch.sources[source], slicer_id, slicer_order)
+            rows[number] = (*row[:_SLICE_ID], own_id, *row[_SLICE_ID + 1 :])
 
     def _fenced_sources(self, connection: Connection) -> list[int]:
         """The `ex_no` of each source, once it is certain that this batch may be stored."""

@@ -161,8 +161,9 @@ slices = Table(
     sqlite_strict=True,
     sqlite_with_rowid=False,
 )
-"""Slice records. `slice_id` is null when `tsd.ids.slice_id` derives it. `run_by` is the `ex_no` of a later
-execution that runs the slice again, null while only its own did."""
+"""Slice records. `slice_id` is null when `tsd.ids.slice_id` derives it, but for slices in error, which can be
+searched by it. `run_by` is the `ex_no` of a later execution that runs the slice again, null while only its
+own did."""
 
 is_unfinished = slices.c.state != literal_column(str(SliceState.COMPLETED.value))
 is_error = slices.c.state == literal_column(str(SliceState.ERROR.value))

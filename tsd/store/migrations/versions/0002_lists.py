@@ -6,6 +6,8 @@ import re
 import sqlalchemy as sa
 from alembic import op
 
+from tsd.ids import slice_id
+
 revision = "0002"
 down_revision = "0001"
 
@@ -44,6 +46,7 @@ def upgrade() -> None:
             op.create_index(name, table, columns)
         _index_documents(table)
     _index_errors()
+    _name_errors()
 
 
 def _index_documents(table: str) -> None:
@@ -63,6 +66,35 @@ def _index_errors() -> None:
             ["ex_no", column],
             sqlite_where=is_error,
             postgresql_where=is_error,
+        )
+
+
+def _name_errors() -> None:
+    """Store the ids of slices in error."""
+    connection = op.get_bind()
+    key = ("ex_no", "slicer_id", "slicer_order")
+    slices = sa.table("slices", *map(sa.column, (*key, "state", "slice_id")))
+    executions = sa.table("executions", sa.column("ex_no"), sa.column("ex_id"))
+    unnamed = (
+        sa.select(slices.c.ex_no, slices.c.slicer_id, slices.c.slicer_order, executions.c.ex_id)
+        .join_from(slices, executions, executions.c.ex_no == slices.c.ex_no)
+        .where(slices.c.state == sa.literal_column("3"), slices.c.slice_id.is_(None))
+    )
+    change = sa.update(slices).values(slice_id=sa.bindparam("own_id"))
+    change = change.where(*(slices.c[name] == sa.bindparam(f"{name}_of_row") for name in key))
+    rows = connection.execute(unnamed).fetchall()
+    for start in range(0, len(rows), _BATCH):
+        connection.execute(
+            change,
+            [
+                {
+                    "ex_no_of_row": ex_no,
+                    "slicer_id_of_row": slicer_id,
+                    "slicer_order_of_row": slicer_order,
+                    "own_id": slice_id(ex_id, slicer_id, slicer_order),
+                }
+                for ex_no, slicer_id, slicer_order, ex_id in rows[start : start + _BATCH]
+            ],
         )
 
 

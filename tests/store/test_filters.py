@@ -447,3 +447,28 @@ async def test_errors_are_found_by_their_slices(store):
     assert await found(f"slice_id:{own_id}") == [("e1", 1)]
     assert await found(f"slice_id:{own_id[:8]}*") == [("e1", 1)]
     assert await found("_updated:>=1970-01-01T00:00:02") == [("e1", 2)]
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("_created:>=2026-01-01", [1, 2, 3]),
+        ("_created:>2026-01-01", [3]),
+        ("_created:<2026-01-01", [0]),
+        ("_created:<=2026-01-01", [0, 1, 2]),
+        ("_created:{2026-01-01 TO *]", [3]),
+        ("_created:[* TO 2026-01-01}", [0]),
+        ("_created:2026-01-01", [1, 2]),
+    ],
+)
+def test_a_date_without_a_time_is_a_whole_day_at_both_ends_of_a_range(tmp_path, text, found):
+    moments = ["2025-12-31T23:59:59.999", "2026-01-01T00:00:00", "2026-01-01T23:59:59.999", "2026-01-02"]
+    with connected(tmp_path) as connection:
+        for number, moment in enumerate(moments):
+            at_ms = round(datetime.fromisoformat(moment).replace(tzinfo=UTC).timestamp() * 1000)
+            CreateJob(job_id=f"j{number}", document={}).apply(connection, at_ms)
+        where = condition_of(text, JOB_FIELDS, now_ms=NOW_MS)
+
+        rows = list_jobs(connection, page=Page(sort="_created", where=where))
+
+    assert [row["job_id"] for row in rows] == [f"j{number}" for number in found]

@@ -3,16 +3,38 @@
 The document says what a schema can say. These are the rest of the contract, each with its reason.
 """
 
+import io
+import json
+import zipfile
 from typing import Any
 
 import schemathesis
 from schemathesis import Case, HookContext, Response
 from schemathesis.core.failures import Failure
 
+
+def bundle_of(manifest: dict[str, Any]) -> bytes:
+    """A bundle without operations."""
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr(zipfile.ZipInfo("asset.json"), json.dumps(manifest))
+    return packed.getvalue()
+
+
 WINDOW = 10_000
 FORM_TYPE = "application/x-www-form-urlencoded"
 OPERATIONS = [{"_op": "data_generator", "size": 5}, {"_op": "delay", "ms": 200}]
 """What every job runs: leaves the machine to the requests."""
+FILTERS = (
+    "*",
+    "_created:*",
+    "NOT _created:>2020-01-01",
+    "_updated:[2020-01-01 TO now] AND _created:{2020-01-01 TO *}",
+    "_exists_:_updated OR (_created:<now-1d)",
+)
+"""Of fields that all lists have."""
+BUNDLE = bundle_of({"name": "made-up", "version": "1.0.0"})
+"""What every upload carries: a schema says nothing of zips."""
 REFUSALS = (
     # 500 as in Teraslice: the controller has not called yet, so it can not be told.
     "is not available to pause",
@@ -48,7 +70,12 @@ def map_case(_context: HookContext, case: Case) -> Case:
         case.query = one_kind_of_workers(case.query or {})
     if case.query and {"from", "size"} & set(case.query):
         fit_window(case.query)
-    if case.operation.body and isinstance(case.body, dict):
+    if case.query and case.query.get("filter"):
+        # A schema says nothing of a grammar; any text chooses one of these.
+        case.query["filter"] = FILTERS[len(str(case.query["filter"])) % len(FILTERS)]
+    if case.path == "/assets" and case.operation.body:
+        case.body = BUNDLE
+    elif case.operation.body and isinstance(case.body, dict):
         # Which operations, APIs and bundles there are, and what they take, differs from cluster to cluster.
         case.body = {**case.body, "operations": OPERATIONS, "apis": [], "assets": []}
         case.body.pop("job_id", None)
@@ -69,9 +96,7 @@ def one_kind_of_workers(query: dict[str, Any]) -> dict[str, Any]:
 
 
 def fit_window(query: dict[str, Any]) -> None:
-    """`from` + `size` stay within what a list reaches."""
-    size = query.get("size", 100)
-    if isinstance(size, int | float) and isinstance(query.get("from"), int | float):
-        query["from"] = min(query["from"], WINDOW - int(size))
-    elif isinstance(query.get("from"), int | float) and size == "":
-        query["from"] = min(query["from"], WINDOW - 100)
+    """`from` + `size` stay within what a list reaches; a blank `size` is 100."""
+    size = query.get("size", "")
+    if isinstance(query.get("from"), int | float):
+        query["from"] = min(query["from"], WINDOW - (100 if isinstance(size, str) else int(size)))

@@ -1,5 +1,6 @@
 import importlib
 import pkgutil
+import re
 
 import pytest
 
@@ -31,6 +32,13 @@ def test_every_endpoint_that_a_module_declares_is_served():
 def test_no_two_endpoints_have_the_same_name_or_the_same_place():
     assert len({endpoint.name for endpoint in ENDPOINTS}) == len(ENDPOINTS)
     assert len({(endpoint.method, endpoint.path) for endpoint in ENDPOINTS}) == len(ENDPOINTS)
+
+
+def test_parameters_at_the_same_place_of_a_path_have_the_same_name():
+    """OpenAPI takes paths that differ in such names for one path."""
+    paths = {endpoint.path for endpoint in ENDPOINTS}
+
+    assert len({re.sub(r"<\w+>", "<>", path) for path in paths}) == len(paths)
 
 
 def test_every_endpoint_and_parameter_says_what_it_is():

@@ -54,6 +54,12 @@ def test_a_size_that_is_no_number_is_refused_as_given(given, shown):
         parameters.read_count("size", given, default=100)
 
 
+def test_blanks_are_those_of_javascript():
+    assert parameters.read_count("size", ["\u00a0\ufeff 7\n"], default=100) == 7
+    with pytest.raises(InvalidRequest, match="size parameter must be a integer"):
+        parameters.read_count("size", ["\x1c"], default=100)
+
+
 def test_a_window_beyond_ten_thousand_is_refused():
     with pytest.raises(InvalidRequest, match="Result Window Is Too Large"):
         parameters.read_page(size=["1"], start=["10000"], sort=[])

@@ -3,17 +3,31 @@
 The document says what a schema can say. These are the rest of the contract, each with its reason.
 """
 
+import io
+import json
 import re
+import zipfile
 from typing import Any
 
 import schemathesis
 from schemathesis import Case, HookContext, Response
 from schemathesis.core.failures import Failure
 
+
+def bundle_of(manifest: dict[str, Any]) -> bytes:
+    """A bundle without operations."""
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr(zipfile.ZipInfo("asset.json"), json.dumps(manifest))
+    return packed.getvalue()
+
+
 WINDOW = 10_000
 FORM_TYPE = "application/x-www-form-urlencoded"
 OPERATIONS = [{"_op": "data_generator", "size": 5}, {"_op": "delay", "ms": 200}]
 """What every job runs: leaves the machine to the requests."""
+BUNDLE = bundle_of({"name": "made-up", "version": "1.0.0"})
+"""What every upload carries: a schema says nothing of zips."""
 REFUSALS = (
     # 500 as in Teraslice: the controller has not called yet, so it can not be told.
     "is not available to pause",
@@ -51,7 +65,9 @@ def map_case(_context: HookContext, case: Case) -> Case:
         fit_window(case.query)
     if case.query and isinstance(case.query.get("filter"), str):
         case.query["filter"] = as_phrase(case.query["filter"])
-    if case.operation.body and isinstance(case.body, dict):
+    if case.path == "/assets" and case.operation.body:
+        case.body = BUNDLE
+    elif case.operation.body and isinstance(case.body, dict):
         # Which operations, APIs and bundles there are, and what they take, differs from cluster to cluster.
         case.body = {**case.body, "operations": OPERATIONS, "apis": [], "assets": []}
         case.body.pop("job_id", None)
@@ -78,9 +94,7 @@ def one_kind_of_workers(query: dict[str, Any]) -> dict[str, Any]:
 
 
 def fit_window(query: dict[str, Any]) -> None:
-    """`from` + `size` stay within what a list reaches."""
-    size = query.get("size", 100)
-    if isinstance(size, int | float) and isinstance(query.get("from"), int | float):
-        query["from"] = min(query["from"], WINDOW - int(size))
-    elif isinstance(query.get("from"), int | float) and size == "":
-        query["from"] = min(query["from"], WINDOW - 100)
+    """`from` + `size` stay within what a list reaches; a blank `size` is 100."""
+    size = query.get("size", "")
+    if isinstance(query.get("from"), int | float):
+        query["from"] = min(query["from"], WINDOW - (100 if isinstance(size, str) else int(size)))

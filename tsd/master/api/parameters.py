@@ -15,6 +15,10 @@ from tsd.errors import InvalidRequest
 from tsd.operations.job import WORKERS_MAX
 
 _BOOLEANS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+BLANKS = "\t\n\v\f\r \u00a0\u1680\u2028\u2029\u202f\u205f\u3000\ufeff" + "".join(
+    map(chr, range(0x2000, 0x200B))
+)
+"""What JavaScript takes away from the ends of a text; Python would also take control characters."""
 WINDOW_MAX = 10_000
 """`from` + `size` may not exceed it."""
 
@@ -34,7 +38,7 @@ class Page:
 
 def one_of(values: Sequence[str]) -> str:
     """The last value that was given, empty when there is none."""
-    return values[-1].strip() if values else ""
+    return values[-1].strip(BLANKS) if values else ""
 
 
 def read_boolean(name: str, values: Sequence[str], *, default: bool) -> bool:
@@ -77,7 +81,7 @@ def read_count(name: str, values: Sequence[str], *, default: int) -> int:
     Raises:
         InvalidRequest: No number, negative, or given several times.
     """
-    word = ",".join(values).strip()
+    word = ",".join(values).strip(BLANKS)
     if not word:
         return default
     complaint = f"{name} parameter must be a integer, got {word[:80]}"
@@ -120,13 +124,13 @@ def read_page(*, size: Sequence[str], start: Sequence[str], sort: Sequence[str])
 
 def read_words(values: Sequence[str]) -> tuple[str, ...]:
     """Words separated by commas, or given several times; `*` among them and nothing at all mean all."""
-    words = tuple(word for value in values for part in value.split(",") if (word := part.strip()))
+    words = tuple(word for value in values for part in value.split(",") if (word := part.strip(BLANKS)))
     return () if "*" in words else words
 
 
 def read_columns(values: Sequence[str]) -> tuple[str, ...]:
     """Names separated by commas, or given several times; empty for those that the table has by itself."""
-    return tuple(name for value in values for part in value.split(",") if (name := part.strip()))
+    return tuple(name for value in values for part in value.split(",") if (name := part.strip(BLANKS)))
 
 
 def read_workers(pairs: Sequence[tuple[str, str]]) -> tuple[str, int]:
@@ -135,7 +139,7 @@ def read_workers(pairs: Sequence[tuple[str, str]]) -> tuple[str, int]:
     Raises:
         InvalidRequest: None or several are given, or the number is no whole number from 1.
     """
-    given = [(name, value.strip()) for name, value in pairs if name in {"add", "remove", "total"}]
+    given = [(name, value.strip(BLANKS)) for name, value in pairs if name in {"add", "remove", "total"}]
     number = read_number(given[0][1]) if len(given) == 1 else math.nan
     if not (1 <= number <= WORKERS_MAX and number == int(number)):
         raise InvalidRequest(

@@ -21,15 +21,20 @@ from tsd.store.fields import ERROR_FIELDS, EXECUTION_FIELDS, JOB_FIELDS, SORT_KE
 _CLEANUPS: Final = ("all", "errors", "pending")
 _CLEANUP: Final[Schema] = {"type": "string", "enum": [*_CLEANUPS, ""]}
 
+_BLANK: Final[Schema] = {"type": "string", "pattern": f"^[{parameters.BLANKS}]*$"}
 _BOOLEAN: Final[Schema] = {
     "title": "boolean",
-    "anyOf": [{"type": "boolean"}, {"type": "string", "enum": ["true", "false", "1", "0", "yes", "no", ""]}],
+    "anyOf": [
+        {"type": "boolean"},
+        {"type": "string", "enum": ["true", "false", "1", "0", "yes", "no"]},
+        _BLANK,
+    ],
 }
 _COUNT: Final[Schema] = {
     "title": "whole number",
     "anyOf": [
         {"type": "number", "minimum": 0, "exclusiveMaximum": parameters.WINDOW_MAX + 1},
-        {"type": "string", "maxLength": 0},
+        _BLANK,
     ],
 }
 """Fractions are cut off, so they are in order."""
@@ -61,7 +66,7 @@ def _read_page(given: Given) -> Page:
 
 def _read_listing(given: Given) -> ListQuery:
     part = _read_page(given)
-    text = ",".join(given["filter"]).strip()
+    text = ",".join(given["filter"]).strip(parameters.BLANKS)
     return ListQuery(size=part.size, start=part.start, sort=part.sort, filter_text=text)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
+import trio
 from quart import Response
 
 from tsd.master.api import page
@@ -33,7 +34,8 @@ def endpoints_about(others: Sequence[Endpoint]) -> tuple[Endpoint, ...]:
     @_REFERENCE.declare("GET", "/docs", answer=Answer(str, "this page", _HTML_TYPE))
     async def docs(_service: MasterService) -> Response:
         """All of this as a page for people."""
-        return Response(html(), content_type=_HTML_TYPE, headers={"Content-Security-Policy": _policy()})
+        text = await trio.to_thread.run_sync(html)  # the first time it takes a while
+        return Response(text, content_type=_HTML_TYPE, headers={"Content-Security-Policy": _policy()})
 
     described = (*others, openapi, docs)
 

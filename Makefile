@@ -56,6 +56,7 @@ sim: setup ## replay a seed of the simulated cluster (make sim SEED=17), or run 
 bench: setup ## slices a second, milliseconds to start and a page of a list; LIMIT=script of a bare loop to compare with
 	$(BIN)/python -m bench.slices $(if $(LIMIT),--limit $(LIMIT))
 	$(BIN)/python -m bench.start
+	$(BIN)/python -m bench.api
 	$(BIN)/python -m bench.lists
 
 check: setup ## what must pass: format, lint, types, import arrows

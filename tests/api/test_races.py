@@ -5,10 +5,13 @@ answer is bounded in time, and after each round the cluster is as it was: every 
 status that its table allows, and every slot is free.
 """
 
+import contextlib
 import json
 import os
+import re
 import time
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
@@ -53,7 +56,8 @@ def race(up, api):
                     error.add_note(f"round {number} of seed {SEED}")
                     raise
         settle(api)
-        assert histories_are_legal(up)
+        check_histories(up)
+        until(lambda: not processes_of(up), "every process has left", 10)
 
     return run
 
@@ -90,7 +94,7 @@ def is_empty(api):
     return all(node["available"] == node["total"] and not node["active"] for node in nodes)
 
 
-def histories_are_legal(up):
+def check_histories(up):
     """The log has every change of a status; they form one path of the table for each execution."""
     allowed = {(status, after) for (status, _), after in TRANSITIONS.items()}
     present = {}
@@ -106,7 +110,16 @@ def histories_are_legal(up):
     assert {ex_id: stored[ex_id] for ex_id in present} == present
     assert set(stored.values()) <= TERMINAL
     assert present
-    return True
+
+
+def processes_of(up):
+    """Processes of this host whose title names an execution of the cluster."""
+    ex_ids = {ex_id for (ex_id,) in up.rows("SELECT ex_id FROM executions")}
+    titles = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            titles.append(path.read_text(errors="replace"))
+    return [title for title in titles if set(re.findall(r"[0-9a-f-]{36}", title)) & ex_ids]
 
 
 # --- parts of rounds ----------------------------------------------------------------------------

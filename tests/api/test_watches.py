@@ -29,6 +29,30 @@ async def test_a_status_that_came_between_the_watch_and_the_wait_is_not_missed()
         assert await watch.until(TERMINAL_STATUSES, now=Status.RUNNING) is Status.COMPLETED
 
 
+async def test_a_status_that_has_passed_before_the_wait_is_not_missed():
+    """Somebody resumes what another one pauses, who is still reading from the store meanwhile."""
+    watches = Watches()
+    with watches.watch("x") as watch:
+        watches.tell("x", Status.PAUSED)
+        watches.tell("x", Status.RUNNING)
+
+        assert await watch.until({Status.PAUSED}, now=Status.RUNNING) is Status.PAUSED
+
+
+async def test_a_status_that_passed_before_the_watch_began_anew_does_not_count(autojump_clock):
+    watches = Watches()
+    with watches.watch("x") as watch:
+        watches.tell("x", Status.PAUSED)
+        watches.tell("x", Status.RUNNING)
+        watch.begin_anew()
+
+        with trio.move_on_after(1) as waiting:
+            await watch.until({Status.PAUSED}, now=Status.RUNNING)
+        assert await watch.until({Status.RUNNING}, now=Status.PAUSED) is Status.RUNNING
+
+    assert waiting.cancelled_caught
+
+
 async def test_a_status_that_holds_already_is_not_waited_for():
     with Watches().watch("x") as watch:
         assert await watch.until({Status.PAUSED}, now=Status.PAUSED) is Status.PAUSED

@@ -3,6 +3,7 @@
 npm fetches what package-lock.json names into a folder of the checkout that git ignores, once.
 """
 
+import fcntl
 import hashlib
 import json
 import shutil
@@ -20,21 +21,32 @@ DRIVE_WITHIN_S = 150
 
 
 @pytest.fixture(scope="session")
-def drivers():
+def drivers(tmp_path_factory):
     """The drivers, in a folder where Node finds what they need."""
+    folder = tmp_path_factory.mktemp("drivers")
+    for path in HERE.glob("*.[cm]js"):
+        shutil.copy(path, folder / path.name)
+    (folder / "node_modules").symlink_to(install())
+    return folder
+
+
+def install():
+    """Fetch the packages unless they are there; other test processes wait meanwhile."""
     lock = HERE / "package-lock.json"
-    stamp = INSTALLED / hashlib.sha256(lock.read_bytes()).hexdigest()
-    INSTALLED.mkdir(parents=True, exist_ok=True)
-    for path in [HERE / "package.json", lock, *HERE.glob("*.[cm]js")]:
-        shutil.copy(path, INSTALLED / path.name)
-    if not stamp.exists():
-        command = ["npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error"]
-        done = subprocess.run(
-            command, check=False, cwd=INSTALLED, capture_output=True, text=True, timeout=INSTALL_WITHIN_S
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        stamp.touch()
-    return INSTALLED
+    folder = INSTALLED / hashlib.sha256(lock.read_bytes()).hexdigest()[:16]
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as only_one:
+        fcntl.flock(only_one, fcntl.LOCK_EX)
+        if not (folder / "complete").exists():
+            for path in (HERE / "package.json", lock):
+                shutil.copy(path, folder / path.name)
+            command = ["npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error"]
+            done = subprocess.run(
+                command, check=False, cwd=folder, capture_output=True, text=True, timeout=INSTALL_WITHIN_S
+            )
+            assert done.returncode == 0, done.stdout + done.stderr
+            (folder / "complete").touch()
+    return folder / "node_modules"
 
 
 @pytest.fixture(scope="module")

@@ -153,6 +153,7 @@ def test_the_published_client_recovers_what_was_stopped(published):
 
 
 def test_the_published_client_reads_errors_and_runs_them_again(published):
+    """The first of them that fails again ends the recovery."""
     recovered = published["recovered execution"]
 
     assert published["wait for failed"] == "failed"
@@ -161,7 +162,7 @@ def test_the_published_client_reads_errors_and_runs_them_again(published):
     assert recovered["ex_id"] == published["recover errors"]["answer"]["ex_id"]
     assert recovered["recovered_execution"] == published["recover errors"]["source"]
     assert recovered["recovered_slice_type"] == "errors"
-    assert recovered["_slicer_stats"]["processed"] == 2
+    assert recovered["_slicer_stats"]["processed"] in {1, 2}
     assert published["recover with nonsense"]["code"] == 400
 
 

@@ -94,6 +94,7 @@ class ExecutionService:
                 await self.brain.ask(
                     StopRequested(ex_id=ex_id, within_s=options.within_s, force=options.is_forced)
                 )
+                watch.begin_anew()
                 now = await self._stored_status(ex_id)
                 wanted = TERMINAL_STATUSES if options.is_blocking else frozenset(Status)
                 status = await watch.until(wanted, now=now)
@@ -173,6 +174,7 @@ class ExecutionService:
         ex_id = request.ex_id
         with self.brain.watches.watch(ex_id) as watch:
             answer = await self.brain.ask(request)
+            watch.begin_anew()
             assert isinstance(answer, WaitFor)
             now = await self._stored_status(ex_id)
             with trio.move_on_after(self.confirm_within_s):

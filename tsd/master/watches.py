@@ -14,19 +14,26 @@ from tsd.errors import NotReady
 class Watch:
     """What became of one execution since the watch began."""
 
-    _status: Status | None = None
+    _seen: list[Status] = attrs.field(factory=list)
     _changed: trio.Event = attrs.field(factory=trio.Event)
     _is_over: bool = False
 
     def tell(self, status: Status | None, *, is_over: bool) -> None:
         """Take note of a status (None: no new one); with `is_over` there will be no other."""
-        self._status = status or self._status
+        if status is not None:
+            self._seen.append(status)
         self._is_over = is_over
         self._changed.set()
         self._changed = trio.Event()
 
+    def begin_anew(self) -> None:
+        """Let no earlier status count but the present one: what was asked for is under way only now."""
+        del self._seen[:-1]
+
     async def until(self, statuses: Container[Status], *, now: Status) -> Status:
-        """Wait until the status is one of these; returns it.
+        """Wait until the status is one of these, or was since the watch began; returns it.
+
+        A status may be over before whoever waits for it gets to run: a resume can follow a pause at once.
 
         Args:
             statuses: What to wait for.
@@ -35,11 +42,13 @@ class Watch:
         Raises:
             NotReady: The master ends before that happens.
         """
-        while (status := self._status or now) not in statuses:
+        self._seen = self._seen or [now]
+        while not (found := [status for status in self._seen if status in statuses]):
             if self._is_over:
-                raise NotReady(f"the master is ending; the execution is {status} and goes on")
+                raise NotReady(f"the master is ending; the execution is {self._seen[-1]} and goes on")
+            del self._seen[:-1]
             await self._changed.wait()
-        return status
+        return found[0]
 
 
 @attrs.define(eq=False)

@@ -20,12 +20,16 @@ import structlog
 import trio
 
 from tsd import __version__
+from tsd.assets.archive import Limits
+from tsd.assets.folders import AssetFolders
 from tsd.core.cluster.machine import ClusterMachine
 from tsd.core.cluster.records import ClusterSettings
 from tsd.core.messages import KINDS
 from tsd.errors import AssetError, ConfigError, StoreError, exit_code_of
 from tsd.master.api.app import ApiOptions, create_api
+from tsd.master.assets import AssetService
 from tsd.master.brain import Brain
+from tsd.master.bundles import FOLDER, BundleFiles
 from tsd.master.clock import Clock
 from tsd.master.clusterview import ClusterService
 from tsd.master.connections import Connections
@@ -174,6 +178,8 @@ class _Master:
             await nursery.start(self.brain.run)
             nursery.start_soon(self._keep_watchdog)
             nursery.start_soon(self.lag.run)
+            await self.service.assets.sweep()
+            await self.service.assets.autoload(self.settings.teraslice.autoload_directory)
             with _announced(self.settings.tsd.data_dir, {"url": url, "mesh": self.mesh.address}):
                 async with trio.open_nursery() as requests:
                     serve = partial(serve_api, connections=Connections(self.settings.tsd.max_connections))
@@ -236,9 +242,20 @@ def _service(
             confirm_within_s=teraslice.action_timeout_s + teraslice.network_latency_buffer_s,
         ),
         cluster=ClusterService(machine=brain.machine),
+        assets=_assets(settings, store),
         brain=brain,
         requests=requests,
         metrics=metrics,
+    )
+
+
+def _assets(settings: Settings, store: Store) -> AssetService:
+    tsd = settings.tsd
+    return AssetService(
+        store=store,
+        files=BundleFiles(tsd.data_dir / FOLDER, tsd.max_asset_size),
+        folders=AssetFolders(settings.teraslice.assets_directory),
+        limits=Limits.of(tsd.max_asset_size),
     )
 
 

@@ -1,7 +1,7 @@
 """What can be done with bundles."""
 
 import re
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any
@@ -14,11 +14,14 @@ from tsd import __version__
 from tsd.assets import archive, code
 from tsd.assets.archive import Limits
 from tsd.assets.folders import AssetFolders
-from tsd.assets.identity import ID_LENGTH, READ_B
+from tsd.assets.host import Host
+from tsd.assets.identity import ID_LENGTH, READ_B, is_asset_id
+from tsd.assets.resolve import choose, name_of
 from tsd.core.assets import AssetRecord
-from tsd.errors import InvalidRequest, NotFound, StateError, StoreError, TsdError
+from tsd.errors import AssetError, InvalidRequest, NotFound, StateError, StoreError, TsdError
 from tsd.master.bundles import BundleFiles, Incoming
 from tsd.master.identity import TERASLICE_VERSION
+from tsd.operations.job import AssetNames
 from tsd.store.listing import Page
 from tsd.store.store import Store
 
@@ -49,12 +52,14 @@ class AssetService:
         files: Their zips.
         folders: Where they are unpacked on this host.
         limits: What they may unpack to.
+        host: What runs here.
     """
 
     store: Store
     files: BundleFiles
     folders: AssetFolders
     limits: Limits
+    host: Host
     _one_by_one: trio.Lock = attrs.field(factory=trio.Lock, init=False)
     """Held while records and files change together."""
 
@@ -158,6 +163,47 @@ class AssetService:
         """Bundles with this name and version, in both of which `*` stands for anything; None for all."""
         page = Page(size=size, start=start, sort=sort or DEFAULT_SORT)
         return await self.store.list_assets(page, name=name, version=version)
+
+    # --- jobs -----------------------------------------------------------------------------------
+
+    async def prepare(self, identifiers: Sequence[str]) -> AssetNames:
+        """Choose a bundle for each identifier, and unpack it on this host.
+
+        Raises:
+            StoreError: The store can not be read.
+        """
+        ids, faults = dict[str, str](), dict[str, str]()
+        for identifier in identifiers:
+            try:
+                record = await self._resolve(identifier)
+                await trio.to_thread.run_sync(self._unpack, record.asset_id)
+            except AssetError as error:
+                faults[identifier] = str(error)
+            else:
+                ids[identifier] = record.asset_id
+        return AssetNames(ids=ids, faults=faults)
+
+    async def _resolve(self, identifier: str) -> AssetRecord:
+        record = await self.store.find_asset(identifier) if is_asset_id(identifier) else None
+        if record is None:
+            candidates = await self.store.assets_named(name_of(identifier))
+            record = choose(identifier, candidates, self.host)
+        if record.language == code.JAVASCRIPT:
+            raise AssetError(
+                f'asset "{identifier}" ({record.name}:{record.version}) is JavaScript, which tsd can not run:'
+                f" its operations have to be written in Python"
+            )
+        return record
+
+    def _unpack(self, asset_id: str) -> None:
+        try:
+            self.folders.fill(asset_id, self.files.path(asset_id), self.limits)
+        except FileNotFoundError as error:
+            raise AssetError(
+                f"the zip of asset {asset_id} is gone from the data folder; upload the same bytes again"
+            ) from error
+        except OSError as error:
+            raise AssetError(f"asset {asset_id} can not be unpacked on the master: {error}") from error
 
     # --- the start of the master ----------------------------------------------------------------
 

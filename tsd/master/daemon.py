@@ -22,6 +22,7 @@ import trio
 from tsd import __version__
 from tsd.assets.archive import Limits
 from tsd.assets.folders import AssetFolders
+from tsd.assets.host import this_host
 from tsd.core.cluster.machine import ClusterMachine
 from tsd.core.cluster.records import ClusterSettings
 from tsd.core.messages import KINDS
@@ -217,9 +218,12 @@ def _service(
     settings: Settings, store: Store, brain: Brain, registry: Registry, lag: LoopLag
 ) -> MasterService:
     teraslice = settings.teraslice
+    assets = _assets(settings, store)
     connectors = settings.terafoundation.connectors
     checker = JobChecker(
         registry=registry,
+        modules=settings.tsd.operation_modules,
+        assets=assets,
         connections=frozenset(name for connections in connectors.values() for name in connections),
         cpu_count=os.cpu_count() or 1,
     )
@@ -242,7 +246,7 @@ def _service(
             confirm_within_s=teraslice.action_timeout_s + teraslice.network_latency_buffer_s,
         ),
         cluster=ClusterService(machine=brain.machine),
-        assets=_assets(settings, store),
+        assets=assets,
         brain=brain,
         requests=requests,
         metrics=metrics,
@@ -256,6 +260,7 @@ def _assets(settings: Settings, store: Store) -> AssetService:
         files=BundleFiles(tsd.data_dir / FOLDER, tsd.max_asset_size),
         folders=AssetFolders(settings.teraslice.assets_directory),
         limits=Limits.of(tsd.max_asset_size),
+        host=this_host(),
     )
 
 

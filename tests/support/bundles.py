@@ -32,7 +32,7 @@ class Shout(MapProcessor):
         record["shout"] = WORD + self.config.mark
         if self.config.file:
             with open(self.config.file, "a") as file:
-                file.write(record["shout"] + " " + str(self.context.asset_path("{name}")) + chr(10))
+                file.write(record["shout"] + " " + str(self.ctx.asset_path("{name}")) + chr(10))
         return record
 """
 

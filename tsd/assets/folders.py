@@ -9,7 +9,7 @@ import contextlib
 import fcntl
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import attrs
@@ -119,6 +119,14 @@ class AssetFolders:
                 # First the name, so that half a folder is never taken for a whole one.
                 folder.rename(partial)
                 shutil.rmtree(partial)
+
+    def read_all(self, asset_ids: Iterable[str]) -> tuple[Bundle, ...]:
+        """What is in unpacked bundles, in this order.
+
+        Raises:
+            AssetError: One is not there.
+        """
+        return tuple(self.read(asset_id) for asset_id in asset_ids)
 
     def read(self, asset_id: str) -> Bundle:
         """What is in an unpacked bundle.

@@ -123,6 +123,16 @@ class BundleFiles:
             incoming.path.rename(self.path(asset_id))
             sync(self.folder)
 
+    def read(self, asset_id: str, offset: int, count: int) -> tuple[bytes, int]:
+        """Up to `count` bytes of a zip from `offset` on, and the size of the whole.
+
+        Raises:
+            OSError: It is not there, or can not be read.
+        """
+        with self.path(asset_id).open("rb") as file:
+            file.seek(offset)
+            return file.read(count), os.fstat(file.fileno()).st_size
+
     def remove(self, asset_id: str) -> None:
         """Take a zip away, if it is there."""
         with _told("a bundle can not be removed"):

@@ -135,9 +135,10 @@ async def _run(settings: Settings, notifier: Notifier) -> None:
             machine = ClusterMachine.restore(
                 await store.load_unended(), settings=_cluster_settings(settings), now=clock.now()
             )
-            brain = Brain(machine=machine, store=store, listener=mesh, now=clock.now)
+            bundles = BundleFiles(tsd.data_dir / FOLDER, tsd.max_asset_size)
+            brain = Brain(machine=machine, store=store, listener=mesh, now=clock.now, bundles=bundles)
             lag = LoopLag()
-            service = _service(settings, store, brain, registry, lag)
+            service = _service(settings, store, brain, registry, lag, bundles)
             master = _Master(
                 settings=settings,
                 notifier=notifier,
@@ -215,10 +216,16 @@ class _Master:
 
 
 def _service(
-    settings: Settings, store: Store, brain: Brain, registry: Registry, lag: LoopLag
+    settings: Settings, store: Store, brain: Brain, registry: Registry, lag: LoopLag, bundles: BundleFiles
 ) -> MasterService:
     teraslice = settings.teraslice
-    assets = _assets(settings, store)
+    assets = AssetService(
+        store=store,
+        files=bundles,
+        folders=AssetFolders(teraslice.assets_directory),
+        limits=Limits.of(settings.tsd.max_asset_size),
+        host=this_host(),
+    )
     connectors = settings.terafoundation.connectors
     checker = JobChecker(
         registry=registry,
@@ -250,17 +257,6 @@ def _service(
         brain=brain,
         requests=requests,
         metrics=metrics,
-    )
-
-
-def _assets(settings: Settings, store: Store) -> AssetService:
-    tsd = settings.tsd
-    return AssetService(
-        store=store,
-        files=BundleFiles(tsd.data_dir / FOLDER, tsd.max_asset_size),
-        folders=AssetFolders(settings.teraslice.assets_directory),
-        limits=Limits.of(tsd.max_asset_size),
-        host=this_host(),
     )
 
 

@@ -256,6 +256,7 @@ def _record(connection: Connection, row: RowMapping) -> ExecutionRecord:
         slicers=slicers if isinstance(slicers, int) else 1,
         sources=tuple(ex_id for _, ex_id in source_chain(connection, ex_id=row["ex_id"])),
         mode=recovery_mode(document),
+        assets=tuple(document.get("assets") or ()),
         env={str(name): str(value) for name, value in (document.get("env_vars") or {}).items()},
         status=Status(row["status"]),
         generation=row["generation"],

@@ -138,7 +138,7 @@ async def _run(settings: Settings, notifier: Notifier) -> None:
             bundles = BundleFiles(tsd.data_dir / FOLDER, tsd.max_asset_size)
             brain = Brain(machine=machine, store=store, listener=mesh, now=clock.now, bundles=bundles)
             lag = LoopLag()
-            service = _service(settings, store, brain, registry, lag, bundles)
+            service = _service(settings, store, brain, registry=registry, lag=lag, bundles=bundles)
             master = _Master(
                 settings=settings,
                 notifier=notifier,
@@ -216,7 +216,7 @@ class _Master:
 
 
 def _service(
-    settings: Settings, store: Store, brain: Brain, registry: Registry, lag: LoopLag, bundles: BundleFiles
+    settings: Settings, store: Store, brain: Brain, *, registry: Registry, lag: LoopLag, bundles: BundleFiles
 ) -> MasterService:
     teraslice = settings.teraslice
     assets = AssetService(

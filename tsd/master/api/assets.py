@@ -48,34 +48,34 @@ async def list_assets(service: MasterService, *, page: Page) -> Listing:
     return await _listing(service, page)
 
 
-@_ASSETS.declare("GET", "/assets/<name>", query={"page": queries.ASSET_PAGE}, answer=list[Asset])
-async def list_assets_of_name(service: MasterService, name: str, *, page: Page) -> Listing:
+@_ASSETS.declare("GET", "/assets/<asset>", query={"page": queries.ASSET_PAGE}, answer=list[Asset])
+async def list_assets_of_name(service: MasterService, asset: str, *, page: Page) -> Listing:
     """List bundles of a name."""
-    return await _listing(service, page, name)
+    return await _listing(service, page, asset)
 
 
-@_ASSETS.declare("GET", "/assets/<name>/<version>", query={"page": queries.ASSET_PAGE}, answer=list[Asset])
-async def list_assets_of_version(service: MasterService, name: str, version: str, *, page: Page) -> Listing:
+@_ASSETS.declare("GET", "/assets/<asset>/<version>", query={"page": queries.ASSET_PAGE}, answer=list[Asset])
+async def list_assets_of_version(service: MasterService, asset: str, version: str, *, page: Page) -> Listing:
     """List bundles of a name and version."""
-    return await _listing(service, page, name, version)
+    return await _listing(service, page, asset, version)
 
 
 @_ASSETS.declare(
     "DELETE",
-    "/assets/<asset_id>",
+    "/assets/<asset>",
     query={"is_forced": queries.IS_FORCED},
     answer=AssetId,
     also={400: Answer(MalformedId, "the id has not 40 digits")},
     errors={404: "there is no such bundle", 409: "an execution uses it"},
 )
-async def delete_asset(service: MasterService, asset_id: str, *, is_forced: bool) -> Response:
+async def delete_asset(service: MasterService, asset: str, *, is_forced: bool) -> Response:
     """Delete a bundle."""
     try:
-        await service.assets.delete(asset_id, is_forced=is_forced)
+        await service.assets.delete(asset, is_forced=is_forced)
     except MalformedAssetId as error:
         # The one answer in which clients look for a text under `error`.
         return _answer(400, {"error": str(error), "message": str(error)})
-    return _answer(200, {"asset_id": asset_id})
+    return _answer(200, {"asset_id": asset})
 
 
 async def _listing(

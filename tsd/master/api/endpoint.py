@@ -21,7 +21,6 @@ Schema = Mapping[str, Any]
 """A JSON schema."""
 
 TEXT_SCHEMA: Final[Schema] = {"type": "string"}
-ASSET_ID_SCHEMA: Final[Schema] = {"type": "string", "pattern": "^[0-9a-f]{40}$"}
 
 
 @attrs.frozen(kw_only=True)
@@ -46,8 +45,9 @@ PATH_PARAMETERS: Final[Mapping[str, Parameter]] = {
     for parameter in (
         Parameter(name="job_id", words="the id of a job"),
         Parameter(name="ex_id", words="the id of an execution"),
-        Parameter(name="asset_id", words="the id of a bundle", schema=ASSET_ID_SCHEMA),
-        Parameter(name="name", words="the name of a bundle; `*` in it stands for anything"),
+        Parameter(
+            name="asset", words="the name of bundles, in which `*` stands for anything; to delete one, its id"
+        ),
         Parameter(name="version", words="a version; `*` in it stands for anything"),
     )
 }

@@ -145,22 +145,22 @@ async def assets_table(
     return await _asset_table(service, page, columns, has_headers=has_headers)
 
 
-@_TABLES.declare("GET", "/txt/assets/<name>", query={"page": queries.ASSET_PAGE, **_SHAPE}, answer=_TABLE)
+@_TABLES.declare("GET", "/txt/assets/<asset>", query={"page": queries.ASSET_PAGE, **_SHAPE}, answer=_TABLE)
 async def assets_of_name_table(
-    service: MasterService, name: str, *, page: Page, columns: Columns, has_headers: bool
+    service: MasterService, asset: str, *, page: Page, columns: Columns, has_headers: bool
 ) -> Response:
     """Bundles of a name as a table."""
-    return await _asset_table(service, page, columns, has_headers=has_headers, name=name)
+    return await _asset_table(service, page, columns, has_headers=has_headers, name=asset)
 
 
 @_TABLES.declare(
-    "GET", "/txt/assets/<name>/<version>", query={"page": queries.ASSET_PAGE, **_SHAPE}, answer=_TABLE
+    "GET", "/txt/assets/<asset>/<version>", query={"page": queries.ASSET_PAGE, **_SHAPE}, answer=_TABLE
 )
 async def assets_of_version_table(
-    service: MasterService, name: str, version: str, *, page: Page, columns: Columns, has_headers: bool
+    service: MasterService, asset: str, version: str, *, page: Page, columns: Columns, has_headers: bool
 ) -> Response:
     """Bundles of a name and version as a table."""
-    return await _asset_table(service, page, columns, has_headers=has_headers, name=name, version=version)
+    return await _asset_table(service, page, columns, has_headers=has_headers, name=asset, version=version)
 
 
 def _table(rows: Sequence[dict[str, Any]], columns: Columns, *, has_headers: bool) -> Response:

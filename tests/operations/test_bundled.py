@@ -159,3 +159,20 @@ def test_a_bundle_without_modules_has_no_operations(tmp_path):
     )
 
     assert found == ["True"]
+
+
+def test_a_bundle_says_where_it_is(tmp_path):
+    """Point 36 of bundles."""
+    found = run(
+        tmp_path,
+        "from tsd.operations.context import OpContext\n"
+        "ctx = OpContext(bundles=bundles)\n"
+        "for name in ('one', 'one:1.0.0', 'one:^1', ids[1], 'two'): print(ctx.asset_path(name).name)\n"
+        "try: ctx.asset_path('three')\n"
+        "except AssetError as error: print(error)\n",
+        operations("one"),
+        operations("two"),
+    )
+
+    one, two = id_of(operations("one")), id_of(operations("two"))
+    assert found == [one, one, one, two, two, 'No assets found for "three" among those of the job']

@@ -14,7 +14,8 @@ from tests.support.daemons import until
 from tsd.assets.archive import Limits
 from tsd.assets.folders import AssetFolders
 from tsd.assets.host import this_host
-from tsd.errors import JobInvalid
+from tsd.errors import JobInvalid, NotReady
+from tsd.master import assets as service
 from tsd.master.assets import AssetService
 from tsd.master.bundles import BundleFiles
 from tsd.master.validation import JobChecker
@@ -74,6 +75,25 @@ async def test_a_job_gets_ids_defaults_and_warnings_of_unknown_options(tmp_path)
     assert checked.unknown_options == ("big",)
     assert posted["assets"] == ["ex", "ex:^1.9.0"]
     assert not any(name.partition(".")[0] == "ops" for name in sys.modules)
+
+
+async def test_more_uploads_than_fit_are_refused_and_leave_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr(service, "UPLOADS_AT_ONCE", 1)
+    async with checker_of(tmp_path) as checker, trio.open_nursery() as nursery:
+        more_in, more = trio.open_memory_channel[bytes](0)
+
+        async def slowly():
+            async for data in more:
+                yield data
+
+        nursery.start_soon(checker.assets.save, slowly())
+        await more_in.send(b"PK")
+        with pytest.raises(NotReady, match="1 bundles are being uploaded"):
+            await checker.assets.save(_pieces(operations()))
+        assert len(list((tmp_path / "bundles").iterdir())) == 1
+        nursery.cancel_scope.cancel()
+
+    assert list((tmp_path / "bundles").iterdir()) == []
 
 
 async def test_a_full_id_is_taken_whatever_it_is_for(tmp_path):

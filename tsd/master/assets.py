@@ -18,7 +18,7 @@ from tsd.assets.host import Host
 from tsd.assets.identity import ID_LENGTH, READ_B, is_asset_id
 from tsd.assets.resolve import choose, name_of
 from tsd.core.assets import AssetRecord
-from tsd.errors import AssetError, InvalidRequest, NotFound, StateError, StoreError, TsdError
+from tsd.errors import AssetError, InvalidRequest, NotFound, NotReady, StateError, StoreError, TsdError
 from tsd.master.bundles import BundleFiles, Incoming
 from tsd.master.identity import TERASLICE_VERSION
 from tsd.operations.job import AssetNames
@@ -28,6 +28,8 @@ from tsd.store.store import Store
 Document = dict[str, Any]
 
 DEFAULT_SORT = "_created:desc"
+UPLOADS_AT_ONCE = 32
+"""Each one may take the largest size on the disk, and a megabyte or two in memory."""
 
 log = structlog.get_logger()
 
@@ -60,6 +62,9 @@ class AssetService:
     folders: AssetFolders
     limits: Limits
     host: Host
+    _receiving: trio.CapacityLimiter = attrs.field(
+        factory=lambda: trio.CapacityLimiter(UPLOADS_AT_ONCE), init=False
+    )
     _one_by_one: trio.Lock = attrs.field(factory=trio.Lock, init=False)
     """Held while records and files change together."""
 
@@ -74,14 +79,26 @@ class AssetService:
         Raises:
             AssetInvalid: It is no bundle, or one that may not be.
             Conflict: Another bundle has the same name, version and restrictions.
+            NotReady: Too many others are being received.
             StoreError: It can not be stored.
         """
-        async with self.files.incoming() as incoming, aclosing(chunks):
-            async for data in chunks:
-                await incoming.write(data)
-            asset_id = await incoming.finish()
-            async with self._one_by_one:
-                is_new = await self._keep(incoming, asset_id)
+        async with aclosing(chunks):
+            try:
+                self._receiving.acquire_on_behalf_of_nowait(chunks)
+            except trio.WouldBlock:
+                raise NotReady(f"{UPLOADS_AT_ONCE} bundles are being uploaded, try again later") from None
+            try:
+                async with self.files.incoming() as incoming:
+                    return await self._save(chunks, incoming)
+            finally:
+                self._receiving.release_on_behalf_of(chunks)
+
+    async def _save(self, chunks: AsyncGenerator[bytes, None], incoming: Incoming) -> Saved:
+        async for data in chunks:
+            await incoming.write(data)
+        asset_id = await incoming.finish()
+        async with self._one_by_one:
+            is_new = await self._keep(incoming, asset_id)
         return Saved(asset_id=asset_id, is_new=is_new)
 
     async def _keep(self, incoming: Incoming, asset_id: str) -> bool:

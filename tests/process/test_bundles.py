@@ -164,6 +164,7 @@ def test_a_running_execution_keeps_its_bundle_when_a_newer_one_comes(cluster, tm
     until(lambda: lines(out), "it runs")
     newer = upload(cluster, operations("ex", "1.1.0"))
     (worker,) = cluster.processes(ex_id, "worker")
+    assert worker["assets"] == cluster.get(f"/ex/{ex_id}")["assets"]
     os.kill(worker["pid"], signal.SIGKILL)
     count = len(lines(out))
     until(lambda: len(lines(out)) > count + 3, "another worker runs")

@@ -311,6 +311,9 @@ class Process:
     pid: int
     ex_id: Id | UnsetType = UNSET
     job_id: Id | UnsetType = UNSET
+    assets: Annotated[list[AssetIdText] | UnsetType, Meta(description="the bundles that it runs with")] = (
+        UNSET
+    )
 
 
 @attrs.frozen(kw_only=True)

@@ -20,6 +20,7 @@ POINTS = [
     *(f"cluster {number}" for number in range(1, 36)),
     *(f"operations {number}" for number in range(1, 68)),
     *(f"rest {number}" for number in range(1, 109)),
+    *(f"assets {number}" for number in range(1, 39)),
 ]
 ROW = re.compile(r"^\| ([A-Za-z]+ ?\d+) \| .+ \| (covered|different|open) \| (.*) \|$", re.MULTILINE)
 NAMED_TEST = re.compile(r"`([\w/.]+\.py)::(test_\w+)`")

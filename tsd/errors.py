@@ -22,6 +22,8 @@ TsdError
 │   ├─ StoreLocked        another master holds this store
 │   └─ SchemaTooNew       the store was written by a newer tsd
 ├─ AssetError             a bundle is missing or does not load
+│   └─ AssetInvalid       an upload is no bundle, or breaks a rule of bundles; HTTP 422
+│       └─ AssetTooLarge  it is larger than the limit; HTTP 413
 └─ OperationError         user code failed; fails a slice, not a worker
     ├─ NonRetryable       no retry can help: one attempt only
     └─ Fatal              the worker can not go on either
@@ -128,6 +130,14 @@ class SchemaTooNew(StoreError):
 
 class AssetError(TsdError):
     """A bundle is missing, damaged or does not load."""
+
+
+class AssetInvalid(AssetError):
+    """What was uploaded is no bundle, or one that breaks a rule; nothing of it was kept."""
+
+
+class AssetTooLarge(AssetInvalid):
+    """What was uploaded is larger than `tsd.max_asset_size`; nothing of it was kept."""
 
 
 class OperationError(TsdError):

@@ -417,6 +417,14 @@ class TsdSettings:
         unit="connections",
         doc="Connections of clients to the API at the same time; more are answered by 503.",
     )
+    max_asset_size: int = setting(
+        "max_asset_size",
+        read_size,
+        "256 MiB",
+        kind="size",
+        unit="bytes",
+        doc="Largest bundle that can be uploaded. Unpacked it may have four times as much.",
+    )
     operation_modules: tuple[str, ...] = setting(
         "operation_modules",
         read_texts,

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.bundles import bundle
 from tests.support.daemons import TERMINAL, cluster_for, until
 from tests.support.scrape import values_of
 from tsd.master.api.catalogue import ENDPOINTS
@@ -18,7 +19,7 @@ PAGE = (ROOT / "docs/api.md").read_text()
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 CURL = re.compile(r"^curl .*?(?=^curl |\Z)", re.MULTILINE | re.DOTALL)
 VARYING = re.compile(
-    r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|\d{4}-\d\d-\d\dT[\d:.]+Z|(?<=^v)3\.\d+\.\d+$|^Traceback .*",
+    r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|\b[0-9a-f]{40}\b|\d{4}-\d\d-\d\dT[\d:.]+Z|(?<=^v)3\.\d+\.\d+$|^Traceback .*",
     re.DOTALL,
 )
 """Parts of a text that differ from run to run."""
@@ -78,9 +79,10 @@ def check_metrics(shown: str, answered: str) -> None:
 class Reader:
     """Somebody who pastes the examples one after another."""
 
-    def __init__(self, cluster: Any) -> None:
+    def __init__(self, cluster: Any, folder: Path) -> None:
         self._cluster = cluster
-        self._ids = {"JOB_ID": "", "EX_ID": ""}
+        self._folder = folder
+        self._ids = {"JOB_ID": "", "EX_ID": "", "ASSET_ID": ""}
 
     def run(self, command: str, shown: str | None) -> None:
         """Run an example, and check its answer."""
@@ -89,6 +91,7 @@ class Reader:
         done = subprocess.run(
             ["bash", "-euc", script],
             env={**os.environ, **self._ids},
+            cwd=self._folder,
             capture_output=True,
             text=True,
             timeout=90,
@@ -104,6 +107,7 @@ class Reader:
         check_json(json.loads(shown) if shown else {} if isinstance(answer, dict) else [], answer, "answer")
         if isinstance(answer, dict):
             assert shown or "error" not in answer, (command, answer)
+            self._ids["ASSET_ID"] = answer.get("asset_id", self._ids["ASSET_ID"])
             self._ids["JOB_ID"] = answer.get("job_id", self._ids["JOB_ID"])
             if "job_id" in answer and "ex_id" in answer:
                 self._ids["EX_ID"] = answer["ex_id"]
@@ -136,7 +140,8 @@ def test_every_verb_has_an_example():
 def test_the_examples_answer_as_the_page_says(request, tmp_path):
     with cluster_for(request, tmp_path, **{"tsd.node_id": "node-1"}) as cluster:
         cluster.start_up()
-        reader = Reader(cluster)
+        (tmp_path / "my_bundle.zip").write_bytes(bundle("my_bundle", description="counting and clamping"))
+        reader = Reader(cluster, tmp_path)
 
         for command, shown in examples():
             reader.run(command, shown)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.daemons import cluster_for
 from tsd.errors import JobInvalid
 from tsd.operations.context import OpContext
 from tsd.operations.job import validate_job
@@ -33,7 +34,7 @@ def examples():
 def folder(tmp_path):
     """A folder with the files that the page shows; the job writes into it."""
     for name, text in examples().items():
-        if name != "command":
+        if name not in {"command", "bundle_commands"}:
             (tmp_path / name).write_text(text.replace("/tmp/my-job", str(tmp_path / "out")))
     return tmp_path
 
@@ -130,3 +131,20 @@ def test_the_command_runs_the_job_on_a_real_cluster(folder):
 
     assert ran.returncode == 0, ran.stdout + ran.stderr
     assert written(folder) == [min(n, 200) for n in range(1, 251)]
+
+
+@pytest.mark.slow
+def test_the_bundle_can_be_uploaded_and_runs(request, folder, tmp_path_factory):
+    with cluster_for(request, tmp_path_factory.mktemp("cluster")) as cluster:
+        cluster.start_up()
+        address = cluster.url.removeprefix("http://")
+        commands = examples()["bundle_commands"].replace("localhost:5678", address)
+        done = subprocess.run(
+            ["bash", "-euc", commands], cwd=folder, capture_output=True, text=True, timeout=60, check=True
+        )
+        raw = json.loads((folder / "my_job.json").read_text()) | {"assets": ["my_bundle"]}
+        _, ex_id = cluster.post_job(raw)
+        execution = cluster.wait_status(ex_id, "completed")
+
+    assert json.loads(done.stdout) == {"asset_id": execution["assets"][0]}
+    assert len(written(folder)) == 250

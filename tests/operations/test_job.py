@@ -6,7 +6,7 @@ import pytest
 
 from tests.support.pipelines import REGISTRY
 from tsd.errors import JobInvalid
-from tsd.operations.job import validate_job
+from tsd.operations.job import AssetNames, validate_job
 
 OPS = [{"_op": "test-reader"}, {"_op": "noop"}]
 
@@ -298,14 +298,74 @@ def test_an_unknown_api_is_refused():
     assert "Invalid api name for _name: lines@x" in faults["apis[1]._name"]
 
 
-def test_assets_are_refused_while_there_are_none():
-    """J16."""
+def test_assets_that_are_not_found_are_faults():
+    """J16; point 26."""
     faults = faults_of({"operations": OPS, "assets": ["standard", "file:1.0", "standard"]})
 
     assert faults == {
         "assets[0]": 'No assets found for "standard"',
         "assets[1]": 'No assets found for "file:1.0"',
     }
+
+
+IDS = {"ex": "a" * 40, "ex:1.x": "a" * 40, "other:1.0.0": "b" * 40}
+
+
+def with_assets(raw, **options):
+    return validate({"assets": list(IDS), **raw}, assets=AssetNames(ids=IDS, **options))
+
+
+def test_the_execution_has_the_ids_of_bundles_once_each_in_order():
+    """Point 22 of bundles."""
+    raw = {"operations": OPS, "assets": ["other:1.0.0", "ex", "ex:1.x"]}
+    job = validate(raw, assets=AssetNames(ids=IDS)).job
+
+    assert job["assets"] == ["b" * 40, "a" * 40]
+    assert raw["assets"] == ["other:1.0.0", "ex", "ex:1.x"]
+
+
+def test_every_bundle_that_is_not_found_is_told_in_its_own_words():
+    with pytest.raises(JobInvalid) as info:
+        with_assets({"operations": OPS, "assets": ["zz", "ex", "yy"]}, faults={"yy": "it is JavaScript"})
+
+    assert dict(info.value.faults) == {
+        "assets[0]": 'No assets found for "zz"',
+        "assets[2]": "it is JavaScript",
+    }
+
+
+@pytest.mark.parametrize("name", ["noop@zz", "noop@ex:2", f"noop@{'a' * 40}", "noop@"])
+def test_a_qualifier_must_be_one_of_the_assets_of_the_job(name):
+    """Point 24 of bundles."""
+    with pytest.raises(JobInvalid) as info:
+        with_assets({"operations": [OPS[0], {"_op": name}]})
+
+    assert dict(info.value.faults) == {
+        "operations[1]._op": f"Invalid operation name for _op: {name}, could not find the hashID for asset"
+        f" identifier {name.partition('@')[2]}"
+    }
+
+
+def test_the_qualifier_of_an_api_may_be_followed_by_a_tag():
+    with pytest.raises(JobInvalid) as info:
+        with_assets(
+            {
+                "operations": [OPS[0], OPS[1] | {"_api_name": "lines@other:1.0.0:tag"}],
+                "apis": [
+                    {"_name": "lines@other:1.0.0:tag"},
+                    {"_name": "lines@ex"},
+                    {"_name": "lines@ex:1.x"},
+                ],
+            }
+        )
+
+    # No such bundle is in the registry here; both names of the last one mean the same.
+    assert dict(info.value.faults) == {
+        "apis[2]._name": f"Duplicate API configurations for lines@{'a' * 40} found",
+    } | {
+        f"apis[{i}]._name": f"Validation failed for api config: {name} - Unable to find module for operation: {name}"
+        for i, name in enumerate([f"lines@{'b' * 40}:tag", f"lines@{'a' * 40}"])
+    } | dict(info.value.faults)
 
 
 def test_a_dead_letter_action_must_be_a_word_or_a_declared_api():

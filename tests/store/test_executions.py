@@ -12,6 +12,7 @@ from tests.support.stores import (
     new_execution,
     status_save,
 )
+from tsd.core.assets import AssetRecord
 from tsd.core.cluster.events import SaveIntent
 from tsd.core.cluster.records import Intent
 from tsd.core.records import TERMINAL_STATUSES, ExecutionStats, Status
@@ -23,6 +24,7 @@ from tsd.store.schema import executions
 
 async def test_a_new_execution_has_all_fields_clients_expect(store):
     """E47, REST 61."""
+    await store.create_asset(AssetRecord(asset_id="a1", name="ex", version="1.0.0"))
     created = await store.create_execution(
         new_execution(document={"workers": 3, "assets": ["a1"], "slicer_port": 1, "_status": "running"})
     )

@@ -1,1 +1,1 @@
-"""Bundles of operations (their issue is still open; only references are checked so far)."""
+"""Bundles of operations: what one is, which one a job means, and its files on a host."""

@@ -10,6 +10,7 @@ import attrs
 import structlog
 import trio
 
+from tsd.assets.folders import AssetFolders
 from tsd.controller.slicer_thread import SlicerThread, make_runner_with
 from tsd.core.execution.events import (
     BuildSlicer,
@@ -143,7 +144,12 @@ class ControllerShell:
         )
         self._driver: Driver[Effects] = Driver(machine, tick=Tick(), perform=self._perform)
         self._slicer = SlicerThread(
-            make_runner_with(settings.tsd.operation_modules, self._make_context), self._driver.feed
+            make_runner_with(
+                settings.tsd.operation_modules,
+                AssetFolders(settings.teraslice.assets_directory),
+                self._make_context,
+            ),
+            self._driver.feed,
         )
 
     async def run(self) -> int:

@@ -12,6 +12,7 @@ from typing import Any
 import attrs
 import trio
 
+from tsd.assets.folders import AssetFolders
 from tsd.core.execution.events import (
     BuildSlicer,
     ControllerEvent,
@@ -275,12 +276,14 @@ class SlicerThread:
 
 
 def make_runner_with(
-    modules: tuple[str, ...], context_of: Callable[[dict[str, Any]], OpContext]
+    modules: tuple[str, ...], folders: AssetFolders, context_of: Callable[[dict[str, Any]], OpContext]
 ) -> MakeRunner:
-    """A maker of runners that finds operations in these modules too."""
+    """A maker of runners that finds operations in these modules and in the bundles of the execution too."""
 
     def make(document: dict[str, Any]) -> SlicerRunner:
-        return SlicerRunner(document, Registry(modules), context_of(document))
+        context = context_of(document)
+        context.bundles = folders.read_all(document.get("assets") or ())
+        return SlicerRunner(document, Registry(modules, context.bundles), context)
 
     return make
 

@@ -73,6 +73,7 @@ class ProcessSpec:
         dial: Address of the listener the process dials: empty for a controller, which dials the
             master that its node is connected to.
         number: 0 for the controller, 1.. for workers.
+        assets: Ids of the bundles that have to be unpacked on the node before the process starts.
         env: Extra environment variables of the process.
     """
 
@@ -83,6 +84,7 @@ class ProcessSpec:
     generation: int
     number: int
     dial: str
+    assets: tuple[str, ...] = ()
     env: dict[str, str] = attrs.field(factory=dict)
     log_level: str | None = None
 
@@ -172,6 +174,40 @@ class NodeBeat:
     """The node was told to stop: place nothing on it, and end what it runs."""
     mesh: MeshCounts = attrs.field(factory=MeshCounts)
     """Of the daemon's link, since it started."""
+
+
+# --- bundles, from master to node ---------------------------------------------------------------
+
+
+@attrs.frozen(kw_only=True)
+class AssetAsk:
+    """Node to master: the zip of a bundle from `offset` on. Repeated until answered."""
+
+    asset_id: str
+    offset: int = attrs.field(validator=attrs.validators.ge(0))
+
+
+@attrs.frozen(kw_only=True)
+class AssetPart:
+    """Master to node: a piece of a zip.
+
+    Attributes:
+        offset: Where the piece begins.
+        size_b: Of the whole zip; when the piece reaches it nothing is left to ask for.
+    """
+
+    asset_id: str
+    offset: int
+    size_b: int
+    data: bytes
+
+
+@attrs.frozen(kw_only=True)
+class AssetUnavailable:
+    """Master to node: the zip can not be had, and asking again does not help."""
+
+    asset_id: str
+    reason: str
 
 
 # --- controller and master ---------------------------------------------------------------------
@@ -474,6 +510,8 @@ class WorkerBye:
 
 ToNode = Again | Refused | Alive | NodeWelcome | NodeWanted
 FromNode = NodeHello | NodeBeat
+ToLibrary = AssetPart | AssetUnavailable
+"""What a node gets that does not concern its machine."""
 ToController = (
     Again
     | Refused
@@ -490,7 +528,7 @@ ToWorker = (
     Again | Refused | Alive | WorkerWelcome | Slices | ResultsSeen | GiveBack | WorkerSettings | StopWorker
 )
 FromWorker = WorkerHello | WorkerBeat | Results | WorkerBye
-Message = ToNode | FromNode | ToController | FromController | ToWorker | FromWorker
+Message = ToNode | FromNode | AssetAsk | ToLibrary | ToController | FromController | ToWorker | FromWorker
 
 KINDS: dict[str, type] = {
     "again": Again,
@@ -500,6 +538,9 @@ KINDS: dict[str, type] = {
     "node-welcome": NodeWelcome,
     "node-wanted": NodeWanted,
     "node-beat": NodeBeat,
+    "asset-ask": AssetAsk,
+    "asset-part": AssetPart,
+    "asset-not": AssetUnavailable,
     "ctl-hello": ControllerHello,
     "ctl-welcome": ControllerWelcome,
     "wanted": Wanted,

@@ -19,6 +19,8 @@ from tsd.core.cluster.machine import ClusterMachine
 from tsd.core.cluster.records import parse_process_id
 from tsd.core.cluster.requests import Request
 from tsd.core.messages import (
+    Again,
+    AssetAsk,
     ControllerBeat,
     ControllerHello,
     NodeBeat,
@@ -28,10 +30,13 @@ from tsd.core.messages import (
     Refused,
     StatusReport,
     ToController,
+    ToLibrary,
     ToNode,
 )
 from tsd.core.records import TERMINAL_STATUSES, Status
 from tsd.errors import LocalWireError, NotReady, StateError, StoreError
+from tsd.master.bundles import BundleFiles
+from tsd.master.handout import Handout
 from tsd.master.intake import Intake
 from tsd.master.watches import Watches
 from tsd.mesh.endpoint import Listener, Sent
@@ -62,6 +67,7 @@ class Brain:
 
     Attributes:
         machine: The cluster core; others may ask it questions, never feed it.
+        bundles: The zips that nodes ask for; None where there are none.
         watches: Who waits for a status.
         ended: How many executions ended in each terminal status since this master started.
         changed_at: When the status of an execution that has not ended was stored, if this master did it.
@@ -71,6 +77,7 @@ class Brain:
     store: Store
     listener: Listener
     now: Callable[[], float]
+    bundles: BundleFiles | None = None
     watches: Watches = attrs.field(factory=Watches)
     ended: Counter[Status] = attrs.field(factory=Counter)
     changed_at: dict[str, float] = attrs.field(factory=dict)
@@ -78,6 +85,7 @@ class Brain:
     _arrived: trio.Event = attrs.field(factory=trio.Event)
     _drained: trio.Event = attrs.field(factory=trio.Event)
     _intake: Intake = attrs.field(init=False)
+    _handout: Handout | None = attrs.field(default=None, init=False)
     _asking: set[str] = attrs.field(factory=set)
     _creating: dict[str, trio.Event] = attrs.field(factory=dict)
     _nursery: trio.Nursery | None = None
@@ -89,6 +97,8 @@ class Brain:
             answer=self._send,
             on_stored=lambda ex_id: self.post(events.RecordsStored(ex_id=ex_id)),
         )
+        if self.bundles is not None:
+            self._handout = Handout(bundles=self.bundles, answer=self._send)
 
     @property
     def waiting_count(self) -> int:
@@ -261,7 +271,7 @@ class Brain:
 
     # --- the mesh -------------------------------------------------------------------------------
 
-    def _send(self, peer: str, message: ToNode | ToController) -> Sent:
+    def _send(self, peer: str, message: ToNode | ToLibrary | ToController) -> Sent:
         """Send; what can not be sent at all counts as not taken, and must not end the master."""
         try:
             return self.listener.send(peer, message)
@@ -286,6 +296,11 @@ class Brain:
                     self._send(peer, self.machine.turn_away(message.ex_id, message.generation, peer))
             case RecoveryAsk():
                 self._take_question(peer, message, nursery)
+            case AssetAsk() if self._handout is not None:
+                if self.machine.knows_node(peer):
+                    self._handout.take(peer, message, nursery)
+                else:
+                    self._send(peer, Again())
             case ControllerHello() | ControllerBeat() | StatusReport():
                 self.post(events.FromController(peer=peer, message=message))
             case NodeHello() | NodeBeat():

@@ -7,7 +7,7 @@ from typing import Any
 import attrs
 
 from tsd.core.cluster.machine import ClusterMachine
-from tsd.core.cluster.views import ControllerView, NodeView
+from tsd.core.cluster.views import ActiveView, ControllerView, NodeView
 from tsd.errors import NotFound
 from tsd.master.identity import NODE_VERSION, TERASLICE_VERSION
 
@@ -60,8 +60,15 @@ def _node(view: NodeView) -> Document:
         "total": view.total,
         "state": view.state,
         "available": view.available,
-        "active": [attrs.asdict(process) for process in view.active],
+        "active": [_process(process) for process in view.active],
     }
+
+
+def _process(view: ActiveView) -> Document:
+    document = attrs.asdict(view)
+    if not view.assets:
+        del document["assets"]
+    return document
 
 
 def _master(node_id: str) -> Document:

@@ -20,12 +20,17 @@ import structlog
 import trio
 
 from tsd import __version__
+from tsd.assets.archive import Limits
+from tsd.assets.folders import AssetFolders
+from tsd.assets.host import this_host
 from tsd.core.cluster.machine import ClusterMachine
 from tsd.core.cluster.records import ClusterSettings
 from tsd.core.messages import KINDS
 from tsd.errors import AssetError, ConfigError, StoreError, exit_code_of
 from tsd.master.api.app import ApiOptions, create_api
+from tsd.master.assets import AssetService
 from tsd.master.brain import Brain
+from tsd.master.bundles import FOLDER, BundleFiles
 from tsd.master.clock import Clock
 from tsd.master.clusterview import ClusterService
 from tsd.master.connections import Connections
@@ -130,9 +135,10 @@ async def _run(settings: Settings, notifier: Notifier) -> None:
             machine = ClusterMachine.restore(
                 await store.load_unended(), settings=_cluster_settings(settings), now=clock.now()
             )
-            brain = Brain(machine=machine, store=store, listener=mesh, now=clock.now)
+            bundles = BundleFiles(tsd.data_dir / FOLDER, tsd.max_asset_size)
+            brain = Brain(machine=machine, store=store, listener=mesh, now=clock.now, bundles=bundles)
             lag = LoopLag()
-            service = _service(settings, store, brain, registry, lag)
+            service = _service(settings, store, brain, registry=registry, lag=lag, bundles=bundles)
             master = _Master(
                 settings=settings,
                 notifier=notifier,
@@ -174,6 +180,8 @@ class _Master:
             await nursery.start(self.brain.run)
             nursery.start_soon(self._keep_watchdog)
             nursery.start_soon(self.lag.run)
+            await self.service.assets.sweep()
+            await self.service.assets.autoload(self.settings.teraslice.autoload_directory)
             with _announced(self.settings.tsd.data_dir, {"url": url, "mesh": self.mesh.address}):
                 async with trio.open_nursery() as requests:
                     serve = partial(serve_api, connections=Connections(self.settings.tsd.max_connections))
@@ -208,12 +216,21 @@ class _Master:
 
 
 def _service(
-    settings: Settings, store: Store, brain: Brain, registry: Registry, lag: LoopLag
+    settings: Settings, store: Store, brain: Brain, *, registry: Registry, lag: LoopLag, bundles: BundleFiles
 ) -> MasterService:
     teraslice = settings.teraslice
+    assets = AssetService(
+        store=store,
+        files=bundles,
+        folders=AssetFolders(teraslice.assets_directory),
+        limits=Limits.of(settings.tsd.max_asset_size),
+        host=this_host(),
+    )
     connectors = settings.terafoundation.connectors
     checker = JobChecker(
         registry=registry,
+        modules=settings.tsd.operation_modules,
+        assets=assets,
         connections=frozenset(name for connections in connectors.values() for name in connections),
         cpu_count=os.cpu_count() or 1,
     )
@@ -236,6 +253,7 @@ def _service(
             confirm_within_s=teraslice.action_timeout_s + teraslice.network_latency_buffer_s,
         ),
         cluster=ClusterService(machine=brain.machine),
+        assets=assets,
         brain=brain,
         requests=requests,
         metrics=metrics,

@@ -4,19 +4,12 @@ import platform
 import sys
 
 from tsd import __version__
+from tsd.assets.host import node_arch
 
 TERASLICE_VERSION = "3.18.0"
 """The version whose job files and REST API these are; clients compare it."""
 NODE_VERSION = f"v{platform.python_version()}"
 """In the place of Node's version: that of the Python which runs operations, in the same form."""
-
-_ARCHITECTURES = {"x86_64": "x64", "amd64": "x64", "aarch64": "arm64", "i686": "ia32", "i386": "ia32"}
-
-
-def node_arch() -> str:
-    """The processor as Node names it: `x64`, `arm64`."""
-    machine = platform.machine().lower()
-    return _ARCHITECTURES.get(machine, machine)
 
 
 def info(cluster_name: str) -> dict[str, object]:

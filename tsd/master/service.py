@@ -3,6 +3,7 @@
 import attrs
 
 from tsd.master import identity
+from tsd.master.assets import AssetService
 from tsd.master.brain import Brain
 from tsd.master.clusterview import ClusterService
 from tsd.master.executions import ExecutionService
@@ -29,6 +30,7 @@ class MasterService:
     jobs: JobService
     executions: ExecutionService
     cluster: ClusterService
+    assets: AssetService
     brain: Brain
     requests: RequestCounter
     metrics: MasterMetrics

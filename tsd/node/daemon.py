@@ -22,6 +22,8 @@ from tsd.core.cluster.node import (
     NodeMachine,
     NodeSettings,
     NotSent,
+    Prepare,
+    Prepared,
     Signal,
     Start,
     Started,
@@ -29,9 +31,9 @@ from tsd.core.cluster.node import (
     Terminate,
     Tick,
 )
-from tsd.core.messages import KINDS, ProcessExit, ProcessSpec
+from tsd.core.messages import KINDS, AssetPart, AssetUnavailable, ProcessExit, ProcessSpec
 from tsd.core.records import ProcessRole
-from tsd.errors import ConfigError, exit_code_of
+from tsd.errors import AssetError, ConfigError, exit_code_of
 from tsd.mesh.codec import Codec
 from tsd.mesh.counts import counts_of
 from tsd.mesh.drive import Driver
@@ -39,6 +41,7 @@ from tsd.mesh.endpoint import Dialer, Sent
 from tsd.mesh.options import mesh_options
 from tsd.mesh.socket import dial_tcp
 from tsd.node import fork_messages
+from tsd.node.library import Library
 from tsd.node.processes import NodeProcesses
 from tsd.observe import log
 from tsd.observe.notify import Notifier
@@ -119,7 +122,9 @@ async def _run(settings: Settings, processes: NodeProcesses, notifier: Notifier)
         identity = f"{settings.node_id}~{secrets.token_hex(4)}"
         options = mesh_options(settings)
         async with dial_tcp(address, identity=identity, codec=Codec(KINDS), options=options) as dialer:
-            shell = NodeShell(settings, hostname, processes, dialer=dialer, notifier=notifier)
+            library = Library.of(settings, send=dialer.send)
+            library.sweep()
+            shell = NodeShell(settings, hostname, processes, library, dialer=dialer, notifier=notifier)
             code = await shell.run()
         nursery.cancel_scope.cancel()
     return code
@@ -157,6 +162,7 @@ class NodeShell:
         settings: Of this node.
         hostname: Where other hosts reach this one.
         processes: Those of this node; already running.
+        library: The bundles of this node.
         dialer: The link to the master.
         notifier: Tells the service manager.
     """
@@ -166,6 +172,7 @@ class NodeShell:
         settings: Settings,
         hostname: str,
         processes: NodeProcesses,
+        library: Library,
         *,
         dialer: Dialer,
         notifier: Notifier,
@@ -173,6 +180,8 @@ class NodeShell:
         self._master = _master_address(settings)
         self._env = dict(settings.teraslice.env_vars)
         self._processes = processes
+        self._library = library
+        self._preparing: trio.Nursery | None = None
         self._dialer = dialer
         self._notifier = notifier
         self._specs: dict[str, ProcessSpec] = {}
@@ -195,6 +204,7 @@ class NodeShell:
     async def run(self) -> int:
         """Serve the master until the machine says that it is over; returns the exit code."""
         async with trio.open_nursery() as nursery:
+            self._preparing = nursery
             for task in (self._hear_master, self._hear_processes, self._take_signals, self._driver.keep_time):
                 nursery.start_soon(task)
             end = await self._driver.wait_end()
@@ -205,6 +215,9 @@ class NodeShell:
     def _perform(self, effects: NodeEffects) -> None:
         for action in effects.actions:
             match action:
+                case Prepare():
+                    assert self._preparing is not None, "nothing is prepared before `run`"
+                    self._preparing.start_soon(self._prepare, action.spec)
                 case Start():
                     self._start(action.spec)
                 case Signal():
@@ -220,6 +233,16 @@ class NodeShell:
             if isinstance(action, Exit):
                 self._driver.end(action.code, action.reason)
         self._note_welcome()
+
+    async def _prepare(self, spec: ProcessSpec) -> None:
+        try:
+            for asset_id in spec.assets:
+                await self._library.provide(asset_id)
+        except AssetError as error:
+            _log.error("process.not_started", proc_id=spec.proc_id, reason=str(error))
+            self._driver.feed(StartFailed(proc_id=spec.proc_id, reason=str(error)))
+        else:
+            self._driver.feed(Prepared(proc_id=spec.proc_id))
 
     def _start(self, spec: ProcessSpec) -> None:
         self._specs[spec.proc_id] = spec
@@ -240,6 +263,9 @@ class NodeShell:
     async def _hear_master(self) -> None:
         while True:
             for message in await self._dialer.receive():
+                if isinstance(message, AssetPart | AssetUnavailable):
+                    self._library.take(message)
+                    continue
                 self._driver.feed(FromMaster(message=message))  # type: ignore[arg-type]  # the machine checks
 
     async def _hear_processes(self) -> None:

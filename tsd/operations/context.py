@@ -2,7 +2,7 @@
 
 import inspect
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,11 +10,12 @@ import attrs
 import structlog
 import trio
 
-from tsd.errors import TsdError
+from tsd.errors import AssetError, TsdError
 from tsd.operations.slice import Slice
 
 if TYPE_CHECKING:
     from tsd.operations.apis import Apis
+    from tsd.operations.bundled import OperationBundle
 
 
 class Interrupted(TsdError):
@@ -69,6 +70,7 @@ class OpContext:
         execution: The execution document; treat it as read-only.
         worker_id: Id of the process.
         connections: Settings of connections as type -> name -> settings.
+        bundles: The unpacked bundles of the job, in its order.
         data_path: A folder of the process for scratch files, when there is one.
         run_async: Runs an async function to its end on the trio loop and returns its result; called in the
             operation thread.
@@ -87,6 +89,7 @@ class OpContext:
     log: Any = attrs.field(factory=lambda: structlog.get_logger("tsd.operations"))
     events: Events = attrs.field(factory=Events)
     connections: Mapping[str, Mapping[str, Any]] = attrs.field(factory=dict)
+    bundles: "Sequence[OperationBundle]" = ()
     data_path: Path | None = None
     run_async: Callable[..., Any] = trio.run
     spawn: Callable[[Callable[[], Awaitable[None]]], None] | None = None
@@ -108,6 +111,22 @@ class OpContext:
     def attach_apis(self, apis: "Apis") -> None:
         """Give the context its APIs; done once by the pipeline or the slicer runner."""
         self._apis = apis
+
+    def asset_path(self, identifier: str) -> Path:
+        """The folder of a bundle of the job.
+
+        Args:
+            identifier: The id, `name:version`, or the name.
+
+        Raises:
+            AssetError: The job has no such bundle.
+        """
+        name = identifier.partition(":")[0]
+        for wanted in (identifier, name):
+            for bundle in self.bundles:
+                if wanted in {bundle.asset_id, f"{bundle.name}:{bundle.version}", bundle.name}:
+                    return bundle.folder
+        raise AssetError(f'No assets found for "{identifier}" among those of the job')
 
     def call(self, method: Callable[..., Any], *args: Any) -> Any:
         """Call a plain method here, or run an async one on the loop and wait for it."""

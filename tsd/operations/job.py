@@ -45,12 +45,34 @@ class ValidatedJob:
     unknown_options: tuple[str, ...]
 
 
+@attrs.frozen(kw_only=True)
+class AssetNames:
+    """What the identifiers in the `assets` of a job stand for.
+
+    Attributes:
+        ids: Identifier to the id of the bundle that was chosen for it.
+        faults: Identifier to why there is none.
+    """
+
+    ids: Mapping[str, str] = attrs.field(factory=dict)
+    faults: Mapping[str, str] = attrs.field(factory=dict)
+
+
+def asset_identifiers(raw: Mapping[str, Any]) -> list[str]:
+    """The identifiers in the `assets` of a posted job, once each; none when they are not a list of texts."""
+    try:
+        return _assets(raw.get("assets")) or []
+    except ValueError:
+        return []
+
+
 def validate_job(
     raw: Mapping[str, Any],
     *,
     registry: Registry,
     connectors: Collection[str] = (),
     cpu_count: int = 1,
+    assets: AssetNames = AssetNames(),
 ) -> ValidatedJob:
     """Check a job.
 
@@ -59,20 +81,28 @@ def validate_job(
         registry: Where operations are found.
         connectors: Names of the configured connections, of any type.
         cpu_count: Processors of the master's host, for the default number of workers.
+        assets: What its `assets` were resolved to; the operations in those bundles are in the registry.
 
     Raises:
         JobInvalid: With every fault and its path.
     """
-    return _Check(copy.deepcopy(dict(raw)), registry, frozenset(connectors), cpu_count).run()
+    return _Check(copy.deepcopy(dict(raw)), registry, frozenset(connectors), cpu_count, assets).run()
 
 
 class _Check:
     """One check of one job; gathers faults while it goes."""
 
     def __init__(
-        self, raw: dict[str, Any], registry: Registry, connections: frozenset[str], cpu_count: int
+        self,
+        raw: dict[str, Any],
+        registry: Registry,
+        connections: frozenset[str],
+        cpu_count: int,
+        assets: AssetNames,
     ) -> None:
         self._raw = raw
+        self._assets = assets
+        self._qualified = _qualify(raw, assets.ids)
         self._registry = registry
         self._connections = connections
         self._cpu_count = cpu_count
@@ -119,9 +149,10 @@ class _Check:
                 job[name] = []
         faults += self._operations_faults(job["operations"])
         faults += self._apis_faults(job["apis"])
-        faults += [
-            (f"assets[{i}]", f'No assets found for "{asset}"') for i, asset in enumerate(job["assets"] or ())
-        ]
+        faults += self._assets_faults(job["assets"] or [])
+        if job["assets"]:
+            ids = self._assets.ids
+            job["assets"] = list(dict.fromkeys(ids[asset] for asset in job["assets"] if asset in ids))
         faults += [
             (kind, _MIXED)
             for kind, others in _RESOURCES.items()
@@ -131,6 +162,11 @@ class _Check:
         if faults:
             self._fail(f"Validation failed for job config: {raw.get('name', 'undefined')}", faults)
         return job | {name: value for name, value in raw.items() if name not in job}
+
+    def _assets_faults(self, assets: list[str]) -> Iterator[Fault]:
+        for i, asset in enumerate(assets):
+            if asset not in self._assets.ids:
+                yield f"assets[{i}]", self._assets.faults.get(asset, f'No assets found for "{asset}"')
 
     def _operations_faults(self, operations: list[Any]) -> Iterator[Fault]:
         for i, entry in enumerate(operations):
@@ -201,10 +237,19 @@ class _Check:
         return loaded
 
     def _load_operation(self, index: int, name: str) -> Definition:
+        self._check_qualifier("operation name for _op", name)
         return self._registry.processor(name) if index else self._registry.reader(name)
 
     def _load_api(self, _index: int, name: str) -> Definition:
+        self._check_qualifier("api name for _name", name)
         return self._registry.api(name)
+
+    def _check_qualifier(self, what: str, name: str) -> None:
+        _, at, asset = name.partition("@")
+        if at and name not in self._qualified:
+            raise AssetError(
+                f"Invalid {what}: {name}, could not find the hashID for asset identifier {asset}"
+            )
 
     def _note(self, path: str, kind: str, name: str, notes: list[Note]) -> None:
         type_word, name_key = (
@@ -233,7 +278,7 @@ class _Check:
             name, op = self._entry(i)[key], entry.get("_op")
             if name is None:
                 message = _UNLINKED
-            elif isinstance(name, str) and "@" in name:
+            elif isinstance(name, str) and "@" in name and name not in names:
                 asset = name.partition("@")[2]
                 message = (
                     f"Invalid operation _api_name for _op: {op}, could not find the hashID for asset "
@@ -278,6 +323,42 @@ class _Check:
 def _api_names(job: Mapping[str, Any]) -> set[str]:
     names = (api.get("_name") for api in job["apis"] if isinstance(api, dict))
     return {name for name in names if isinstance(name, str)}
+
+
+def _qualify(raw: dict[str, Any], ids: Mapping[str, str]) -> frozenset[str]:
+    """Write the ids of bundles into the names of operations and APIs: `op@name:1.x` becomes `op@<id>`.
+
+    Args:
+        raw: A job as posted; changed in place. A qualifier that is none of the job's identifiers stays.
+        ids: Identifier to id.
+
+    Returns:
+        The names that were written.
+    """
+    written: set[str] = set()
+    for key in ("operations", "apis"):
+        entries = raw.get(key)
+        for entry in entries if isinstance(entries, list) else ():
+            if not isinstance(entry, dict):
+                continue
+            for name in ("_op", "_name", "_api_name", "api_name", "_dead_letter_action"):
+                given = entry.get(name)
+                qualified = _qualified(given, ids, has_tag=name != "_op") if isinstance(given, str) else None
+                if qualified is not None:
+                    entry[name] = qualified
+                    written.add(qualified)
+    return frozenset(written)
+
+
+def _qualified(name: str, ids: Mapping[str, str], *, has_tag: bool) -> str | None:
+    base, _, asset = name.partition("@")
+    if asset in ids:
+        return f"{base}@{ids[asset]}"
+    # An API may have a tag behind the bundle, and the identifier of the bundle has colons itself.
+    identifier, colon, tag = asset.rpartition(":")
+    if has_tag and colon and identifier in ids:
+        return f"{base}@{ids[identifier]}:{tag}"
+    return None
 
 
 def _fields(cpu_count: int) -> dict[str, tuple[Any, Callable[[Any], Any]]]:

@@ -4,8 +4,11 @@ import importlib
 from collections.abc import Iterable, Sequence
 from types import ModuleType
 
+import attrs
+
 from tsd.errors import AssetError
 from tsd.operations.base import MARK, Definition, Kind
+from tsd.operations.bundled import OperationBundle, import_bundle
 
 STANDARD_MODULES = (
     "tsd.operations.standard.collect",
@@ -22,24 +25,43 @@ STANDARD_MODULES = (
 _API_KINDS = (Kind.API, Kind.OBSERVER)
 
 
+@attrs.frozen
+class _Found:
+    """A definition, and the id of the bundle that it is in; None for what does not come from a bundle."""
+
+    definition: Definition
+    asset_id: str | None
+    place: str
+
+
 class Registry:
-    """The operations that come with tsd and those of the modules that the cluster names.
+    """The operations that come with tsd, those of the modules that the cluster names, and those of bundles.
 
     A module's operations are its classes with a decorator; importing it anywhere else registers nothing.
     """
 
-    def __init__(self, modules: Sequence[str] = ()) -> None:
+    def __init__(self, modules: Sequence[str] = (), bundles: Iterable[OperationBundle] = ()) -> None:
         """Import the modules.
+
+        Args:
+            modules: Names of modules that are installed.
+            bundles: Unpacked bundles; how they are imported is in `tsd.operations.bundled`.
 
         Raises:
             AssetError: One can not be imported.
         """
-        self._operations: dict[str, list[Definition]] = {}
-        self._apis: dict[str, list[Definition]] = {}
-        for name in (*STANDARD_MODULES, *modules):
-            for definition in _definitions(_import(name)):
-                group = self._apis if definition.kind in _API_KINDS else self._operations
-                group.setdefault(definition.name, []).append(definition)
+        self._operations: dict[str, list[_Found]] = {}
+        self._apis: dict[str, list[_Found]] = {}
+        for bundle in bundles:
+            for definition in _definitions(import_bundle(bundle)):
+                place = f"asset {bundle.name}:{bundle.version}"
+                self._add(_Found(definition, bundle.asset_id, place))
+        for definition in _definitions(_import(name) for name in (*STANDARD_MODULES, *modules)):
+            self._add(_Found(definition, None, definition.component.__module__))
+
+    def _add(self, found: _Found) -> None:
+        group = self._apis if found.definition.kind in _API_KINDS else self._operations
+        group.setdefault(found.definition.name, []).append(found)
 
     def reader(self, name: str) -> Definition:
         """The reader of that name.
@@ -74,27 +96,26 @@ class Registry:
     def definitions(self) -> list[Definition]:
         """Everything that jobs can name, by name."""
         groups = [*self._operations.values(), *self._apis.values()]
-        return sorted((d for group in groups for d in group), key=lambda d: (d.name, d.kind))
+        return sorted((f.definition for group in groups for f in group), key=lambda d: (d.name, d.kind))
 
-    def _find(self, group: dict[str, list[Definition]], name: str, kind: str) -> Definition:
+    def _find(self, group: dict[str, list[_Found]], name: str, kind: str) -> Definition:
         base, _, asset = name.partition("@")
         if base.startswith(("_", ".")):
             raise AssetError(f"Operation {name} is private or otherwise restricted")
-        if asset:
-            what = "Invalid api name for _name" if kind == "api" else "Invalid operation name for _op"
-            raise AssetError(f"{what}: {name}, could not find the hashID for asset identifier {asset}")
         if kind == "api":
-            base = base.partition(":")[0]
+            base, asset = base.partition(":")[0], asset.partition(":")[0]
         found = group.get(base, [])
+        if asset:
+            found = [one for one in found if one.asset_id == asset]
         if not found:
             raise AssetError(f"Unable to find module for operation: {name}")
         if len(found) > 1:
-            places = ", ".join(d.component.__module__ for d in found)
+            places = ", ".join(one.place for one in found)
             raise AssetError(
                 f'Multiple assets containing the same {kind} name _op: "{name}", please specify which '
                 f"specific asset to use on its name; it is in {places}"
             )
-        return found[0]
+        return found[0].definition
 
 
 def _import(name: str) -> ModuleType:
@@ -104,13 +125,17 @@ def _import(name: str) -> ModuleType:
         raise AssetError(f"Unable to load operation module {name}: {error!r}") from error
 
 
-def _definitions(module: ModuleType) -> Iterable[Definition]:
-    """Marks of the module's own classes, and of those that a package takes from its submodules."""
-    classes = {id(value): value for value in vars(module).values() if isinstance(value, type)}
-    for cls in classes.values():
-        definition = vars(cls).get(MARK)
-        if isinstance(definition, Definition) and _is_within(cls.__module__, module.__name__):
-            yield definition
+def _definitions(modules: Iterable[ModuleType]) -> Iterable[Definition]:
+    """Marks of the modules' own classes, and of those that a package takes from its submodules."""
+    seen: set[int] = set()
+    for module in modules:
+        for value in list(vars(module).values()):
+            definition = vars(value).get(MARK) if isinstance(value, type) else None
+            if not isinstance(definition, Definition) or id(value) in seen:
+                continue
+            if _is_within(value.__module__, module.__name__):
+                seen.add(id(value))
+                yield definition
 
 
 def _is_within(name: str, package: str) -> bool:

@@ -12,6 +12,7 @@ from tsd.core.cluster.events import Save, SaveGeneration, SaveIntent, SaveStatus
 from tsd.core.cluster.records import ExecutionRecord, Intent
 from tsd.core.records import ExecutionStats, RecoveryMode, Status
 from tsd.errors import Conflict, NotFound, StoreCorrupt
+from tsd.store.assets import check_assets
 from tsd.store.documents import Document, decode, encode, shown_execution, stored_execution
 from tsd.store.fields import EXECUTION_FIELDS, order_by
 from tsd.store.jobs import CreateJob, check_startable
@@ -56,7 +57,7 @@ class CreateExecution:
         """See `Write`.
 
         Raises:
-            Conflict: An execution of the job has not ended.
+            Conflict: An execution of the job has not ended, or a bundle that it uses was deleted.
             NotFound: There is no such job, or no such execution to recover.
             Gone: The job was deleted.
             InvalidRequest: A document is not JSON.
@@ -67,6 +68,7 @@ class CreateExecution:
         check_startable(connection, self.job_id, verb="recovered" if recovers else "started")
         if self.recovered_execution is not None:
             _row(connection, self.recovered_execution)
+        check_assets(connection, self.document)
         try:
             connection.execute(insert(executions).values(self._values(now_ms)))
         except DBAPIError as error:
@@ -254,6 +256,7 @@ def _record(connection: Connection, row: RowMapping) -> ExecutionRecord:
         slicers=slicers if isinstance(slicers, int) else 1,
         sources=tuple(ex_id for _, ex_id in source_chain(connection, ex_id=row["ex_id"])),
         mode=recovery_mode(document),
+        assets=tuple(document.get("assets") or ()),
         env={str(name): str(value) for name, value in (document.get("env_vars") or {}).items()},
         status=Status(row["status"]),
         generation=row["generation"],

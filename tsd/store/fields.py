@@ -1,4 +1,4 @@
-"""The fields of jobs, executions and slice records that lists are sorted and filtered by.
+"""The fields of what is listed: what lists are sorted by, and most of them filtered by.
 
 Names and types are those of Teraslice's indexes. What else documents have is shown but
 never searched. `kind` says what a filter may do with a field; text is split into words, so it has no order.
@@ -14,7 +14,7 @@ from sqlalchemy import Column, ColumnElement, Table, Text, literal_column
 
 from tsd.core.records import SliceState
 from tsd.errors import InvalidRequest
-from tsd.store.schema import executions, jobs, slices
+from tsd.store.schema import assets, executions, jobs, slices
 from tsd.store.sqlite import json_field, json_has, json_number, list_has
 
 SORT_KEYS_MAX: Final = 16
@@ -134,6 +134,17 @@ EXECUTION_FIELDS: Final[Mapping[str, Field]] = (
         "slicer_port": Field(executions.c.slicer_port, Kind.NUMBER),
     }
 )
+ASSET_FIELDS: Final[Mapping[str, Field]] = {
+    "id": Field(assets.c.asset_id, Kind.KEYWORD),
+    "name": Field(assets.c.name, Kind.KEYWORD),
+    "version": Field(assets.c.version, Kind.KEYWORD),
+    "description": Field(assets.c.description, Kind.KEYWORD),
+    "platform": Field(assets.c.platform, Kind.KEYWORD),
+    "arch": Field(assets.c.arch, Kind.KEYWORD),
+    "node_version": Field(assets.c.node_version, Kind.NUMBER),
+    "python_version": Field(assets.c.python_version, Kind.KEYWORD),
+    "_created": Field(assets.c.created, Kind.DATE),
+}
 ERROR_FIELDS: Final[Mapping[str, Field]] = {
     "ex_id": Field(executions.c.ex_id, Kind.KEYWORD, narrows=True),
     "slicer_id": Field(

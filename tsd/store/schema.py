@@ -36,7 +36,7 @@ from sqlalchemy import (
 from tsd.core.records import TERMINAL_STATUSES, SliceState
 from tsd.store.sqlite import json_field, json_number
 
-HEAD: Final = "0002"
+HEAD: Final = "0003"
 """Version of this schema: the last migration. Later versions compare as greater text."""
 
 INT = BigInteger().with_variant(Integer(), "sqlite")
@@ -140,6 +140,30 @@ Index(
     sqlite_where=unended,
     postgresql_where=unended,
 )
+
+assets = Table(
+    "assets",
+    metadata,
+    Column("asset_no", INT, primary_key=True),
+    Column("asset_id", Text, nullable=False, unique=True),
+    Column("created", INT, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("version", Text, nullable=False),
+    Column("description", Text),
+    Column("platform", Text),
+    Column("arch", Text),
+    Column("node_version", INT),
+    Column("python_version", Text),
+    Column("language", Text, nullable=False),
+    Column("is_compiled", INT, nullable=False),
+    Column("size_b", INT, nullable=False),
+    Column("manifest", Text, nullable=False),
+    Index("assets_name", "name", "version"),
+    Index("assets_created", "created"),
+    sqlite_strict=True,
+)
+"""Bundles (`tsd.core.assets`). Versions are only compared for equality here; which is newer, `tsd.assets`
+decides."""
 
 slices = Table(
     "slices",

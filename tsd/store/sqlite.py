@@ -304,6 +304,13 @@ def _path(name: str) -> ColumnElement[str]:
     return literal_column(f"""'$."{name}"'""")
 
 
+def like(column: Column[str], pattern: str) -> ColumnElement[bool]:
+    """Whether a text matches a pattern in which `*` stands for anything; the case counts."""
+    # GLOB, because LIKE takes upper and lower case for the same.
+    escaped = "".join(f"[{letter}]" if letter in "[?" else letter for letter in pattern)
+    return column.op("GLOB", is_comparison=True)(escaped)
+
+
 def fetch_packed(
     connection: Connection, statement: Select[Any], columns: Sequence[str]
 ) -> list[tuple[Any, ...]]:

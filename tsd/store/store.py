@@ -2,7 +2,7 @@
 
 import contextlib
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -11,11 +11,12 @@ import attrs
 import trio
 from sqlalchemy import Connection
 
+from tsd.core.assets import AssetRecord
 from tsd.core.cluster.events import Save
 from tsd.core.cluster.records import ExecutionRecord
 from tsd.core.messages import RecordBatch, RecoveryAsk, RecoveryPage
 from tsd.errors import NotFound
-from tsd.store import executions, jobs, records, recovery, sqlite
+from tsd.store import assets, executions, jobs, records, recovery, sqlite
 from tsd.store.datalock import locked
 from tsd.store.documents import Document
 from tsd.store.listing import Page
@@ -33,7 +34,7 @@ CLOSE_S: Final = 10.0
 
 @attrs.frozen(eq=False)
 class Store:
-    """Jobs, executions and slice records. Documents are as clients see them.
+    """Jobs, executions, bundles and slice records. Documents are as clients see them.
 
     Writes return once they are durable and raise `StoreError` when they can not be; those of the cluster
     core and of controllers (`apply_saves`, `store_records`) wait through an outage instead.
@@ -140,6 +141,34 @@ class Store:
         """An execution and the chain of those it recovers, newest first. Raises NotFound."""
         chain = await self.read(partial(executions.source_chain, ex_id=ex_id))
         return tuple(source for _, source in chain)
+
+    # --- bundles ---------------------------------------------------------------------------------
+
+    async def create_asset(self, record: AssetRecord) -> None:
+        """Store the record of a bundle. Raises Conflict when another one could be taken for it."""
+        await self.write(assets.CreateAsset(record=record))
+
+    async def delete_asset(self, asset_id: str, *, is_forced: bool) -> None:
+        """Take the record of a bundle away. Raises NotFound, Conflict while an execution uses it."""
+        await self.write(assets.DeleteAsset(asset_id=asset_id, is_forced=is_forced))
+
+    async def find_asset(self, asset_id: str) -> AssetRecord | None:
+        """The bundle with this id, if there is one."""
+        return await self.read(partial(assets.find_asset, asset_id=asset_id))
+
+    async def assets_named(self, name: str) -> list[AssetRecord]:
+        """All bundles of a name, newest creation first."""
+        return await self.read(partial(assets.assets_named, name=name))
+
+    async def asset_ids(self) -> Collection[str]:
+        """The ids of all bundles."""
+        return await self.read(assets.asset_ids)
+
+    async def list_assets(
+        self, page: Page, *, name: str | None = None, version: str | None = None
+    ) -> list[Document]:
+        """Bundles; see `tsd.store.assets.list_assets`. Raises InvalidRequest."""
+        return await self.read(partial(assets.list_assets, page=page, name=name, version=version))
 
     # --- slice records ---------------------------------------------------------------------------
 

@@ -10,6 +10,7 @@ import msgspec
 import structlog
 import trio
 
+from tsd.assets.folders import AssetFolders
 from tsd.core.execution.events import (
     BuildPipeline,
     Drop,
@@ -191,9 +192,15 @@ class WorkerShell:
             nursery=self._nursery,
         )
         modules = self._settings.tsd.operation_modules
+        folders = AssetFolders(self._settings.teraslice.assets_directory)
+
+        def make_chain() -> Pipeline:
+            context.bundles = folders.read_all(document.get("assets") or ())
+            return Pipeline(document, Registry(modules, context.bundles), context)
+
         operator = Operator(
             ex_id=self._spec.ex_id,
-            make_chain=lambda: Pipeline(document, Registry(modules), context),
+            make_chain=make_chain,
             box=self._box,
             on_words=self._note_words,
         )

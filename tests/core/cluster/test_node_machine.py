@@ -8,6 +8,8 @@ from tsd.core.cluster.node import (
     NodeMachine,
     NodeSettings,
     NotSent,
+    Prepare,
+    Prepared,
     Signal,
     Start,
     Started,
@@ -315,3 +317,60 @@ def test_words_about_processes_that_are_not_there_change_nothing():
         NotSent(message=NodeBeat(revision=0, runs=(), exits=())),
     ):
         assert attrs.asdict(daemon.feed(event)) == {"actions": (), "sends": ()}
+
+
+def bundled(proc_id="x/1/c"):
+    return attrs.evolve(spec(proc_id), assets=("a" * 40,))
+
+
+def wanted(revision, *specs, endings=None):
+    return NodeWanted(revision=revision, processes=specs, endings=endings or {})
+
+
+def test_a_process_with_bundles_is_started_when_they_are_there():
+    daemon = Daemon()
+
+    daemon.hear(wanted(1, bundled()))
+    assert daemon.actions == [Prepare(spec=bundled())]
+    assert [run.pid for run in daemon.sends[-1].runs] == [0]
+    daemon.hear(wanted(2, bundled()))
+    daemon.feed(Prepared(proc_id="x/1/c"))
+    daemon.feed(Prepared(proc_id="x/1/c"))
+
+    assert daemon.actions == [Prepare(spec=bundled()), Start(spec=bundled())]
+
+
+def test_bundles_that_can_not_be_had_are_an_exit_with_the_reason():
+    daemon = Daemon()
+    daemon.hear(wanted(1, bundled()))
+
+    daemon.feed(StartFailed(proc_id="x/1/c", reason="no such asset"))
+
+    assert daemon.sends[-1].exits == (exit_of(signal=None, detail="no such asset"),)
+    assert daemon.machine.processes == ()
+
+
+def test_a_process_that_is_not_wanted_any_more_ends_while_its_bundles_are_fetched():
+    for message in (wanted(2), wanted(2, endings={"x/1/c": 5.0})):
+        daemon = Daemon()
+        daemon.hear(wanted(1, bundled()))
+        daemon.forget()
+
+        daemon.hear(message)
+        (ended,) = daemon.sends[-1].exits
+        daemon.feed(Prepared(proc_id="x/1/c"))
+        daemon.feed(StartFailed(proc_id="x/1/c", reason="late"))
+
+        assert ended.detail == "it was told to end before it had begun"
+        assert daemon.actions == []
+        assert daemon.machine.processes == ()
+
+
+def test_a_node_that_ends_does_not_wait_for_bundles():
+    daemon = Daemon()
+    daemon.hear(wanted(1, bundled()))
+    daemon.forget()
+
+    daemon.feed(Terminate())
+
+    assert [type(action) for action in daemon.actions] == [Exit]

@@ -470,6 +470,7 @@ class Execution:
             generation=self.generation,
             number=number,
             dial=self.controller.address if is_worker and self.controller else "",
+            assets=self.record.assets,
             env=self.record.env,
             log_level=self.intent.log_level,
         )

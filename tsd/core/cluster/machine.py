@@ -165,6 +165,10 @@ class ClusterMachine:
         """What to answer a controller that is not accepted: say hello first, or end."""
         return self._controllers.turn_away(ex_id, generation, peer)
 
+    def knows_node(self, peer: str) -> bool:
+        """Whether a peer is a node that was welcomed."""
+        return peer in self._members.peers
+
     def active_of(self, job_id: str) -> str | None:
         """The execution of a job that has not ended, if there is one."""
         found = (each.ex_id for each in self._roster if each.record.job_id == job_id and each.is_active)

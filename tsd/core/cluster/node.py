@@ -5,8 +5,8 @@ How a shell drives it:
 * Feed one event at a time to `handle`; then do the `actions` in order and send the `sends` to the master.
   A fresh machine wants its first `Tick` at once; after that feed `Tick()` when `wake_at()` has come
   (ask again after each event).
-* For each `Start` feed `Started` or `StartFailed` once, and for each started process `Exited` once, also
-  after it was signalled.
+* For each `Prepare` feed `Prepared` or `StartFailed` once. For each `Start` feed `Started` or `StartFailed`
+  once, and for each started process `Exited` once, also after it was signalled.
 * `Terminate` says that the daemon was told to end; a second one, or `hurry`, does not wait for what runs.
   After `Exit` nothing more is fed; what still runs then goes down with the daemon.
 * `now` is in seconds of any clock that never steps.
@@ -71,6 +71,13 @@ class FromMaster:
 
 
 @attrs.frozen(kw_only=True)
+class Prepared:
+    """What a process needs is on this host."""
+
+    proc_id: str
+
+
+@attrs.frozen(kw_only=True)
 class Started:
     """A process runs."""
 
@@ -112,10 +119,17 @@ class Tick:
     """The moment of `wake_at` has come."""
 
 
-Event = FromMaster | Started | StartFailed | Exited | Terminate | NotSent | Tick
+Event = FromMaster | Prepared | Started | StartFailed | Exited | Terminate | NotSent | Tick
 
 
 # --- effects ----------------------------------------------------------------------------------
+
+
+@attrs.frozen(kw_only=True)
+class Prepare:
+    """Unpack the bundles of a process, unless they are there; it is started after that."""
+
+    spec: ProcessSpec
 
 
 @attrs.frozen(kw_only=True)
@@ -141,7 +155,7 @@ class Exit:
     reason: str = ""
 
 
-Action = Start | Signal | Exit
+Action = Prepare | Start | Signal | Exit
 
 
 @attrs.frozen(kw_only=True)
@@ -162,9 +176,10 @@ class Sent(Enum):
 
 @attrs.define(kw_only=True)
 class Process:
-    """A process of this node; pid 0 while it starts."""
+    """A process of this node; pid 0 while it starts, and before that while its bundles are prepared."""
 
     spec: ProcessSpec
+    is_preparing: bool = False
     pid: int = 0
     sent: Sent = Sent.NOTHING
     kill_at: float | None = None
@@ -215,6 +230,8 @@ class NodeMachine:
         match event:
             case FromMaster():
                 self._from_master(event.message)
+            case Prepared():
+                self._prepared(event.proc_id)
             case Started():
                 self._started(event.proc_id, event.pid)
             case StartFailed():
@@ -299,8 +316,8 @@ class NodeMachine:
         if self._leave_by is None:
             for proc_id, spec in specs.items():
                 if not (proc_id in self._processes or proc_id in self._exits or proc_id in self._ended):
-                    self._processes[proc_id] = Process(spec=spec)
-                    self._actions.append(Start(spec=spec))
+                    self._processes[proc_id] = Process(spec=spec, is_preparing=bool(spec.assets))
+                    self._actions.append(Prepare(spec=spec) if spec.assets else Start(spec=spec))
         self._say_beat()
 
     def _say_hello(self) -> None:
@@ -353,6 +370,12 @@ class NodeMachine:
 
     # --- processes ----------------------------------------------------------------------------
 
+    def _prepared(self, proc_id: str) -> None:
+        process = self._processes.get(proc_id)
+        if process is not None and process.is_preparing:
+            process.is_preparing = False
+            self._actions.append(Start(spec=process.spec))
+
     def _started(self, proc_id: str, pid: int) -> None:
         process = self._processes.get(proc_id)
         if process is not None and not process.pid:
@@ -373,6 +396,9 @@ class NodeMachine:
 
     def _enforce(self) -> None:
         """Send the signals that are due; a process that is still starting gets its when it runs."""
+        for process in [each for each in self._processes.values() if each.is_preparing]:
+            if process.kill_at is not None:
+                self._drop(process)
         for proc_id, process in self._processes.items():
             if process.kill_at is None or not process.pid:
                 continue
@@ -384,6 +410,14 @@ class NodeMachine:
                 self._actions.append(Signal(proc_id=proc_id, signal="term"))
         if self._exit is not None and not self._processes:
             self._finish()
+
+    def _drop(self, process: Process) -> None:
+        """A process is not wanted any more before it has begun; it counts as ended."""
+        spec = process.spec
+        detail = "it was told to end before it had begun"
+        self._ended_with(
+            ProcessExit(proc_id=spec.proc_id, ex_id=spec.ex_id, exit_code=None, signal=None, detail=detail)
+        )
 
     # --- time and the end ---------------------------------------------------------------------
 

@@ -63,6 +63,7 @@ class ExecutionRecord:
         document: The execution document as JSON text, handed to the controller as it is.
         sources: This execution and the chain of those it recovers, newest first.
         mode: A `RecoveryMode` word when it recovers another execution, else empty.
+        assets: Ids of the bundles that its processes need.
         env: Extra environment variables of its processes.
         generation: The highest generation that was ever given to a controller of it; 0 for none.
         controller_node: Node on which that controller was placed; None when it is known to have ended.
@@ -79,6 +80,7 @@ class ExecutionRecord:
     slicers: int = 1
     sources: tuple[str, ...] = ()
     mode: str = ""
+    assets: tuple[str, ...] = ()
     env: dict[str, str] = attrs.field(factory=dict)
     status: Status = Status.PENDING
     generation: int = 0

@@ -12,13 +12,19 @@ ASSIGNMENTS = {ProcessRole.CONTROLLER: "execution_controller", ProcessRole.WORKE
 
 @attrs.frozen(kw_only=True)
 class ActiveView:
-    """A process of a node; `worker_id` is a number that is unique on that node."""
+    """A process of a node.
+
+    Attributes:
+        worker_id: A number that is unique on that node.
+        assets: Ids of the bundles that it was started with.
+    """
 
     worker_id: int
     assignment: str
     pid: int
     ex_id: str
     job_id: str
+    assets: tuple[str, ...] = ()
 
 
 @attrs.frozen(kw_only=True)
@@ -169,6 +175,7 @@ def view_node(node: Node) -> NodeView:
             pid=placement.pid,
             ex_id=placement.ex_id,
             job_id=placement.job_id,
+            assets=placement.spec.assets if placement.spec is not None else (),
         )
         for placement in node.placements.values()
         if placement.is_reported and placement.pid  # 0 while it starts: nobody should signal that

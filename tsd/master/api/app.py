@@ -25,6 +25,7 @@ from tsd.master.api.inflow import Inflow
 from tsd.master.api.paths import canonical_path
 from tsd.master.api.problems import RETRY_AFTER_S, problem, status_of
 from tsd.master.api.routes import add_routes
+from tsd.master.api.upload import Upload, is_upload
 from tsd.master.requests import RequestCounter
 from tsd.master.service import MasterService
 from tsd.setting_fields import is_loopback
@@ -81,9 +82,12 @@ class Api(QuartTrio):
     async def asgi_app(self, scope: Any, receive: Any, send: Any) -> None:
         """Serve one request under the canonical path of what it asked for."""
         if scope["type"] == "http":
-            inflow = Inflow(receive, size_max=self.body_size_max)
-            scope = {**scope, "path": canonical_path(scope["path"]), Inflow.KEY: inflow}
-            receive, send = inflow.receive, _unhindered(send)
+            scope, send = {**scope, "path": canonical_path(scope["path"])}, _unhindered(send)
+            if is_upload(scope["method"], scope["path"]):
+                upload = scope[Upload.KEY] = Upload(receive, send)
+                receive, send = upload.receive, upload.send
+            inflow = scope[Inflow.KEY] = Inflow(receive, size_max=self.body_size_max)
+            receive = inflow.receive
         await super().asgi_app(scope, receive, send)
 
     @override

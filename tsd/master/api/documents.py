@@ -21,6 +21,7 @@ Time = Annotated[
 Count = Annotated[int, Meta(ge=0)]
 SafeCount = Annotated[int, Meta(ge=0, le=SAFE_MAX)]
 Id = Annotated[str, Meta(min_length=1)]
+AssetIdText = Annotated[str, Meta(pattern="^[0-9a-f]{40}$")]
 Boolean = Annotated[
     Any,
     Meta(
@@ -252,6 +253,39 @@ class LogLevel:
     level: str
 
 
+# --- bundles ------------------------------------------------------------------------------------
+
+
+@attrs.frozen(kw_only=True)
+class AssetId:
+    """Which bundle it is."""
+
+    asset_id: AssetIdText
+
+
+@attrs.frozen(kw_only=True)
+class MalformedId:
+    """Not an id, said in both places in which clients look."""
+
+    error: str
+    message: str
+
+
+@attrs.frozen(kw_only=True)
+class Asset:
+    """A bundle; what its manifest does not say is left out."""
+
+    id: AssetIdText
+    name: str
+    version: str
+    _created: Time
+    description: str | UnsetType = UNSET
+    platform: Annotated[str | UnsetType, Meta(description="the only one it runs on")] = UNSET
+    arch: Annotated[str | UnsetType, Meta(description="the only processor it runs on")] = UNSET
+    node_version: Annotated[int | UnsetType, Meta(description="of Node, for JavaScript")] = UNSET
+    python_version: Annotated[str | UnsetType, Meta(description="the oldest that it runs with")] = UNSET
+
+
 # --- the cluster --------------------------------------------------------------------------------
 
 
@@ -277,6 +311,9 @@ class Process:
     pid: int
     ex_id: Id | UnsetType = UNSET
     job_id: Id | UnsetType = UNSET
+    assets: Annotated[list[AssetIdText] | UnsetType, Meta(description="the bundles that it runs with")] = (
+        UNSET
+    )
 
 
 @attrs.frozen(kw_only=True)

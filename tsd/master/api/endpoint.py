@@ -45,6 +45,10 @@ PATH_PARAMETERS: Final[Mapping[str, Parameter]] = {
     for parameter in (
         Parameter(name="job_id", words="the id of a job"),
         Parameter(name="ex_id", words="the id of an execution"),
+        Parameter(
+            name="asset", words="the name of bundles, in which `*` stands for anything; to delete one, its id"
+        ),
+        Parameter(name="version", words="a version; `*` in it stands for anything"),
     )
 }
 """Every name that may stand between `<` and `>` in a path."""
@@ -102,6 +106,7 @@ class Endpoint:
         tag: The group that it is shown in.
         query: Arguments of the handler that come from the query.
         body: The type of the document that is wanted as `body`; None for none.
+        takes_upload: The body is a file, which the handler reads piece by piece as `upload`.
         answers: By status.
         errors: When those statuses are answered that not every endpoint has.
     """
@@ -113,11 +118,13 @@ class Endpoint:
     answers: Mapping[int, Answer]
     query: Mapping[str, Query[Any]] = {}
     body: Any = None
+    takes_upload: bool = False
     errors: Mapping[int, str] = {}
 
     def __attrs_post_init__(self) -> None:
         wanted = set(list(inspect.signature(self.handler).parameters)[1:])
         declared = {*self.path_names, *self.query, *(() if self.body is None else ("body",))}
+        declared |= {"upload"} if self.takes_upload else set()
         if wanted != declared or not PATH_PARAMETERS.keys() >= set(self.path_names):
             raise TypeError(f"{self.name} takes {sorted(wanted)}, declared are {sorted(declared)}")
 
@@ -186,6 +193,7 @@ class Group:
         also: Mapping[int, Answer] = {},
         query: Mapping[str, Query[Any]] = {},
         body: Any = None,
+        takes_upload: bool = False,
         errors: Mapping[int, str] = {},
     ) -> Callable[[Handler], Endpoint]:
         """Make an endpoint of a handler.
@@ -197,6 +205,7 @@ class Group:
             also: More answers by status.
             query: See `Endpoint`.
             body: See `Endpoint`.
+            takes_upload: See `Endpoint`.
             errors: See `Endpoint`.
         """
         success = answer if isinstance(answer, Answer) else Answer(answer)
@@ -210,6 +219,7 @@ class Group:
                 answers={200: success, **also},
                 query=query,
                 body=body,
+                takes_upload=takes_upload,
                 errors=errors,
             )
 

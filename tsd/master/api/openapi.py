@@ -126,6 +126,12 @@ def _operation(endpoint: Endpoint, others: Sequence[Endpoint], forms: Forms) -> 
                 FORM_TYPE: {"schema": {**_JSON_TEXT, "contentSchema": schema}},
             },
         }
+    if endpoint.takes_upload:
+        operation["requestBody"] = {
+            "description": "The file itself; any content type but JSON or a form.",
+            "required": True,
+            "content": {"application/zip": {"schema": {}}, "application/octet-stream": {"schema": {}}},
+        }
     operation["responses"] = _responses(endpoint, others, forms)
     return operation
 

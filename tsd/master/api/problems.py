@@ -31,6 +31,8 @@ STATUS_OF: Mapping[type[errors.TsdError], int] = {
     errors.StoreLocked: 503,
     errors.SchemaTooNew: 503,
     errors.AssetError: 400,
+    errors.AssetInvalid: 422,
+    errors.AssetTooLarge: 413,
     errors.OperationError: 500,
     errors.NonRetryable: 500,
     errors.Fatal: 500,

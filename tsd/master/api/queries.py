@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from tsd.errors import InvalidRequest
+from tsd.master import assets
 from tsd.master.api import parameters
 from tsd.master.api.documents import DURATION_PATTERN
 from tsd.master.api.endpoint import Given, Parameter, Query, Schema
@@ -16,7 +17,15 @@ from tsd.master.lists import DEFAULT_SORT, ListQuery
 from tsd.operations.formats import LOG_LEVELS
 from tsd.operations.job import WORKERS_MAX
 from tsd.store import lucene
-from tsd.store.fields import ERROR_FIELDS, EXECUTION_FIELDS, JOB_FIELDS, SORT_KEYS_MAX, Field, sortable
+from tsd.store.fields import (
+    ASSET_FIELDS,
+    ERROR_FIELDS,
+    EXECUTION_FIELDS,
+    JOB_FIELDS,
+    SORT_KEYS_MAX,
+    Field,
+    sortable,
+)
 
 _CLEANUPS: Final = ("all", "errors", "pending")
 _CLEANUP: Final[Schema] = {"type": "string", "enum": [*_CLEANUPS, ""]}
@@ -70,23 +79,41 @@ def _read_listing(given: Given) -> ListQuery:
     return ListQuery(size=part.size, start=part.start, sort=part.sort, filter_text=text)
 
 
-def _listing(fields: Mapping[str, Field]) -> Query[ListQuery]:
-    """Which part of a list, in which order."""
+def _sort(fields: Mapping[str, Field], default: str) -> Parameter:
     names = sortable(fields)
     key = f"({'|'.join(names)})(:(asc|desc)?)?"
-    sort = Parameter(
+    return Parameter(
         name="sort",
         words="`field:asc` or `field:desc`, several separated by commas; a field alone is ascending. "
         f"Fields are {', '.join(names)}",
         schema={"type": "string", "pattern": f"^({key}(,{key}){{0,{SORT_KEYS_MAX - 1}}})?$"},
-        default=DEFAULT_SORT,
+        default=default,
     )
-    return Query(parameters=(_SIZE, _FROM, sort, _FILTER), read=_read_listing)
+
+
+def _listing(fields: Mapping[str, Field]) -> Query[ListQuery]:
+    """Which part of a list, in which order."""
+    return Query(parameters=(_SIZE, _FROM, _sort(fields, DEFAULT_SORT), _FILTER), read=_read_listing)
 
 
 JOB_LISTING: Final = _listing(JOB_FIELDS)
 EXECUTION_LISTING: Final = _listing(EXECUTION_FIELDS)
 ERROR_LISTING: Final = _listing(ERROR_FIELDS)
+ASSET_PAGE: Final = Query(
+    parameters=(_SIZE, _FROM, _sort(ASSET_FIELDS, assets.DEFAULT_SORT)), read=_read_page
+)
+"""Which part of a list of bundles, in which order."""
+
+BLOCKING: Final = Query(
+    parameters=(
+        _flag("blocking", "makes no difference: the answer always tells what became of it", default="true"),
+    ),
+    read=lambda given: parameters.read_boolean("blocking", given["blocking"], default=True),
+)
+IS_FORCED: Final = Query(
+    parameters=(_flag("force", "also when an execution that has not ended uses it", default="false"),),
+    read=lambda given: parameters.read_boolean("force", given["force"], default=False),
+)
 
 
 def _read_window(given: Given) -> slice:

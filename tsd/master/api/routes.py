@@ -1,13 +1,14 @@
 """From declared endpoints to routes of the application."""
 
 from collections.abc import Awaitable, Callable, Iterable
-from typing import Any
+from typing import Any, cast
 
 from quart import g, request
 from quart_trio import QuartTrio
 
 from tsd.master.api.endpoint import Endpoint, Given
 from tsd.master.api.framing import UnsupportedBody
+from tsd.master.api.upload import Upload, check_headers
 from tsd.master.service import MasterService
 
 
@@ -36,9 +37,25 @@ def _view(endpoint: Endpoint, service: MasterService) -> Callable[..., Awaitable
         }
         if endpoint.body is not None:
             arguments["body"] = _body()
+        if endpoint.takes_upload:
+            arguments["upload"] = _upload()
         return await endpoint.handler(service, **path, **arguments)
 
     return view
+
+
+def _upload() -> Upload:
+    """The body of an upload, which nobody has read yet.
+
+    Raises:
+        InvalidRequest: It says that it is JSON or a form.
+        UnsupportedBody: It is compressed on its way.
+    """
+    check_headers(
+        content_type=request.headers.get("Content-Type"),
+        content_encoding=request.headers.get("Content-Encoding"),
+    )
+    return cast("Upload", cast("dict[str, Any]", request.scope)[Upload.KEY])
 
 
 def _body() -> dict[str, Any]:

@@ -8,20 +8,31 @@ from typing import Any
 _BETWEEN = "  "
 _STEP = re.compile(r"[^.\[\]]+")
 _MISSING = object()
+MISSING = "N/A"
+"""What most tables show where there is no value."""
 
 
-def render(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], *, has_headers: bool) -> str:
+def render(
+    rows: Sequence[Mapping[str, Any]],
+    columns: Sequence[str],
+    *,
+    has_headers: bool,
+    missing: str = MISSING,
+) -> str:
     """Render rows.
 
     Args:
         rows: JSON-like objects.
         columns: Names of the columns, in order; `a.b` and `a[0].b` reach into objects.
         has_headers: Write the names and the dashes.
+        missing: Shown where a row has no such value.
 
     Returns:
         Lines of equal width, each ending in a newline. Without rows there is one of spaces.
     """
-    lines = [[_cell(_lookup(row, column)) for column in columns] for row in rows] or [[""] * len(columns)]
+    lines = [[_cell(_lookup(row, column), missing) for column in columns] for row in rows] or [
+        [""] * len(columns)
+    ]
     widths = [max(_width(line[index]) for line in lines) for index in range(len(columns))]
     if has_headers:
         widths = [max(width, _width(name)) for width, name in zip(widths, columns, strict=True)]
@@ -46,10 +57,10 @@ def _lookup(row: Mapping[str, Any], column: str) -> Any:
     return value
 
 
-def _cell(value: Any) -> str:
+def _cell(value: Any, missing: str = MISSING) -> str:
     """A value as JavaScript would print it."""
     if value is _MISSING:
-        return "N/A"
+        return missing
     if value is None:
         return "null"
     if isinstance(value, bool):

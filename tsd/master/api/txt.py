@@ -7,6 +7,7 @@ from quart import Response
 
 from tsd.master.api import queries, table
 from tsd.master.api.endpoint import Answer, Group, Query
+from tsd.master.api.parameters import Page
 from tsd.master.lists import ListQuery
 from tsd.master.service import MasterService
 
@@ -37,6 +38,8 @@ _CONTROLLERS = (
     "queued",
     "processed",
 )
+_ASSETS = ("name", "version", "id", "_created", "description", "node_version", "platform", "arch")
+_DESCRIPTION_LENGTH = 30
 _TEXT_TYPE = "text/html; charset=utf-8"
 """What Teraslice says of its tables, and what clients therefore may match."""
 _TABLE = Answer(str, "the table, as plain text", _TEXT_TYPE)
@@ -116,8 +119,61 @@ async def controllers_table(
     return _table(rows[window], columns or _CONTROLLERS, has_headers=has_headers)
 
 
+async def _asset_table(
+    service: MasterService,
+    page: Page,
+    columns: Columns,
+    *,
+    has_headers: bool,
+    name: str | None = None,
+    version: str | None = None,
+) -> Response:
+    """Here, as in Teraslice, a value that is missing is blank."""
+    found = await service.assets.find(
+        size=page.size, start=page.start, sort=page.sort, name=name, version=version
+    )
+    rows = [asset | {"description": asset.get("description", "")[:_DESCRIPTION_LENGTH]} for asset in found]
+    text = table.render(rows, columns or _ASSETS, has_headers=has_headers, missing="")
+    return Response(text, content_type=_TEXT_TYPE)
+
+
+@_TABLES.declare("GET", "/txt/assets", query={"page": queries.ASSET_PAGE, **_SHAPE}, answer=_TABLE)
+async def assets_table(
+    service: MasterService, *, page: Page, columns: Columns, has_headers: bool
+) -> Response:
+    """Bundles as a table."""
+    return await _asset_table(service, page, columns, has_headers=has_headers)
+
+
+@_TABLES.declare("GET", "/txt/assets/<asset>", query={"page": queries.ASSET_PAGE, **_SHAPE}, answer=_TABLE)
+async def assets_of_name_table(
+    service: MasterService, asset: str, *, page: Page, columns: Columns, has_headers: bool
+) -> Response:
+    """Bundles of a name as a table."""
+    return await _asset_table(service, page, columns, has_headers=has_headers, name=asset)
+
+
+@_TABLES.declare(
+    "GET", "/txt/assets/<asset>/<version>", query={"page": queries.ASSET_PAGE, **_SHAPE}, answer=_TABLE
+)
+async def assets_of_version_table(
+    service: MasterService, asset: str, version: str, *, page: Page, columns: Columns, has_headers: bool
+) -> Response:
+    """Bundles of a name and version as a table."""
+    return await _asset_table(service, page, columns, has_headers=has_headers, name=asset, version=version)
+
+
 def _table(rows: Sequence[dict[str, Any]], columns: Columns, *, has_headers: bool) -> Response:
     return Response(table.render(rows, columns, has_headers=has_headers), content_type=_TEXT_TYPE)
 
 
-ENDPOINTS = (jobs_table, executions_table, nodes_table, workers_table, controllers_table)
+ENDPOINTS = (
+    jobs_table,
+    executions_table,
+    assets_table,
+    assets_of_name_table,
+    assets_of_version_table,
+    nodes_table,
+    workers_table,
+    controllers_table,
+)

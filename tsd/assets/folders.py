@@ -1,0 +1,158 @@
+"""The unpacked bundles of a host, `assets_directory/<id>`, which all its daemons and processes share.
+
+A folder with the name of an id is complete: it is filled under another name, made durable and renamed. A
+lock for each id keeps two processes from doing that at the same time, and is held no longer than its process
+lives; what a process that died has left is thrown away by the next one that needs the bundle.
+"""
+
+import contextlib
+import fcntl
+import os
+import shutil
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import attrs
+
+from tsd.assets.archive import Limits, sync, unpack
+from tsd.assets.code import modules_of
+from tsd.assets.identity import asset_id_of, is_asset_id
+from tsd.assets.manifest import FILE_NAME, Manifest, read_manifest
+from tsd.errors import AssetError
+
+_LOCKS = ".locks"
+
+
+@attrs.frozen(kw_only=True)
+class Bundle:
+    """An unpacked bundle.
+
+    Attributes:
+        modules: Names of the modules to look for operations in.
+    """
+
+    asset_id: str
+    name: str
+    version: str
+    folder: Path
+    modules: tuple[str, ...]
+
+
+@attrs.frozen
+class AssetFolders:
+    """See the module's docstring. All methods block.
+
+    Attributes:
+        root: `assets_directory`.
+    """
+
+    root: Path
+
+    def path(self, asset_id: str) -> Path:
+        """The folder of a bundle, whether it is there or not."""
+        if not is_asset_id(asset_id):
+            raise AssetError(f"{asset_id!r} is no id of an asset")
+        return self.root / asset_id
+
+    def has(self, asset_id: str) -> bool:
+        """Whether a bundle is there, complete."""
+        return self.path(asset_id).is_dir()
+
+    @contextlib.contextmanager
+    def held(self, asset_id: str) -> Iterator[None]:
+        """Hold the lock of a bundle; waits for whoever has it.
+
+        Raises:
+            OSError: The directory can not be used.
+        """
+        locks = self.root / _LOCKS
+        locks.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(locks / asset_id, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            # The file stays: a removed one could be locked by one process and made anew by another.
+            os.close(descriptor)
+
+    def fill(self, asset_id: str, archive: Path, limits: Limits) -> Path:
+        """Unpack a bundle unless it is there; its folder.
+
+        Args:
+            asset_id: The bundle.
+            archive: Its zip, which is not trusted to be that.
+            limits: What it may unpack to.
+
+        Raises:
+            AssetError: The zip is not the one of this id, or no good one.
+            OSError: It can not be read, or the files can not be written.
+        """
+        folder = self.path(asset_id)
+        with self.held(asset_id):
+            if folder.is_dir():
+                return folder
+            if (found := asset_id_of(archive)) != asset_id:
+                raise AssetError(f"the zip of asset {asset_id} is damaged: its content has the id {found}")
+            partial = self._cleared(asset_id)
+            try:
+                partial.mkdir(mode=0o755)
+                unpack(archive, partial, limits)
+                partial.rename(folder)
+                sync(self.root)
+            except BaseException:
+                shutil.rmtree(partial, ignore_errors=True)
+                raise
+        return folder
+
+    def remove(self, asset_id: str) -> None:
+        """Take a bundle away, if it is there.
+
+        Raises:
+            OSError: It can not be removed.
+        """
+        folder = self.path(asset_id)
+        if not folder.is_dir():
+            return
+        with self.held(asset_id):
+            partial = self._cleared(asset_id)
+            with contextlib.suppress(FileNotFoundError):
+                # First the name, so that half a folder is never taken for a whole one.
+                folder.rename(partial)
+                shutil.rmtree(partial)
+
+    def read_all(self, asset_ids: Iterable[str]) -> tuple[Bundle, ...]:
+        """What is in unpacked bundles, in this order.
+
+        Raises:
+            AssetError: One is not there.
+        """
+        return tuple(self.read(asset_id) for asset_id in asset_ids)
+
+    def read(self, asset_id: str) -> Bundle:
+        """What is in an unpacked bundle.
+
+        Raises:
+            AssetError: It is not there.
+        """
+        folder = self.path(asset_id)
+        manifest = self._manifest(asset_id)
+        return Bundle(
+            asset_id=asset_id,
+            name=manifest.name,
+            version=manifest.version,
+            folder=folder,
+            modules=modules_of(manifest, folder),
+        )
+
+    def _manifest(self, asset_id: str) -> Manifest:
+        try:
+            text = (self.path(asset_id) / FILE_NAME).read_bytes()
+        except OSError as error:
+            raise AssetError(f"asset {asset_id} is not unpacked here: {error}") from error
+        return read_manifest(text)
+
+    def _cleared(self, asset_id: str) -> Path:
+        """The name under which a folder is filled, free; whoever filled it is gone, as we have the lock."""
+        partial = self.root / f".{asset_id}.partial"
+        shutil.rmtree(partial, ignore_errors=True)
+        return partial

@@ -1,0 +1,256 @@
+"""What can be done with bundles."""
+
+import re
+from collections.abc import AsyncGenerator, Iterable, Sequence
+from contextlib import aclosing
+from pathlib import Path
+from typing import Any
+
+import attrs
+import structlog
+import trio
+
+from tsd import __version__
+from tsd.assets import archive, code
+from tsd.assets.archive import Limits
+from tsd.assets.folders import AssetFolders
+from tsd.assets.host import Host
+from tsd.assets.identity import ID_LENGTH, READ_B, is_asset_id
+from tsd.assets.resolve import choose, name_of
+from tsd.core.assets import AssetRecord
+from tsd.errors import AssetError, InvalidRequest, NotFound, NotReady, StateError, StoreError, TsdError
+from tsd.master.bundles import BundleFiles, Incoming
+from tsd.master.identity import TERASLICE_VERSION
+from tsd.operations.job import AssetNames
+from tsd.store.listing import Page
+from tsd.store.store import Store
+
+Document = dict[str, Any]
+
+DEFAULT_SORT = "_created:desc"
+UPLOADS_AT_ONCE = 32
+"""Each one may take the largest size on the disk, and a megabyte or two in memory."""
+
+log = structlog.get_logger()
+
+
+class MalformedAssetId(InvalidRequest):
+    """What should be an id is none. Clients expect the message as `error`, too; HTTP 400."""
+
+
+@attrs.frozen(kw_only=True)
+class Saved:
+    """What became of an upload; `is_new` when there was no such bundle before."""
+
+    asset_id: str
+    is_new: bool
+
+
+@attrs.frozen(eq=False, kw_only=True)
+class AssetService:
+    """Use cases of bundles; documents are as clients see them.
+
+    Attributes:
+        files: Their zips.
+        folders: Where they are unpacked on this host.
+        limits: What they may unpack to.
+        host: What runs here.
+    """
+
+    store: Store
+    files: BundleFiles
+    folders: AssetFolders
+    limits: Limits
+    host: Host
+    _receiving: trio.CapacityLimiter = attrs.field(
+        factory=lambda: trio.CapacityLimiter(UPLOADS_AT_ONCE), init=False
+    )
+    _one_by_one: trio.Lock = attrs.field(factory=trio.Lock, init=False)
+    """Held while records and files change together."""
+
+    async def save(self, chunks: AsyncGenerator[bytes, None]) -> Saved:
+        """Store a bundle. When cancelled it is stored whole or not at all.
+
+        The same bytes once more change nothing, except that they repair a zip that was lost.
+
+        Args:
+            chunks: The zip; read to its end unless something is wrong, and closed.
+
+        Raises:
+            AssetInvalid: It is no bundle, or one that may not be.
+            Conflict: Another bundle has the same name, version and restrictions.
+            NotReady: Too many others are being received.
+            StoreError: It can not be stored.
+        """
+        async with aclosing(chunks):
+            try:
+                self._receiving.acquire_on_behalf_of_nowait(chunks)
+            except trio.WouldBlock:
+                raise NotReady(f"{UPLOADS_AT_ONCE} bundles are being uploaded, try again later") from None
+            try:
+                async with self.files.incoming() as incoming:
+                    return await self._save(chunks, incoming)
+            finally:
+                self._receiving.release_on_behalf_of(chunks)
+
+    async def _save(self, chunks: AsyncGenerator[bytes, None], incoming: Incoming) -> Saved:
+        async for data in chunks:
+            await incoming.write(data)
+        asset_id = await incoming.finish()
+        async with self._one_by_one:
+            is_new = await self._keep(incoming, asset_id)
+        return Saved(asset_id=asset_id, is_new=is_new)
+
+    async def _keep(self, incoming: Incoming, asset_id: str) -> bool:
+        if await self.store.find_asset(asset_id) is not None:
+            if not self.files.path(asset_id).exists():
+                await trio.to_thread.run_sync(self.files.keep, incoming, asset_id)
+                log.warning("asset.repaired", asset_id=asset_id)
+            return False
+        record = await trio.to_thread.run_sync(self._check, incoming, asset_id)
+        with trio.CancelScope(shield=True):
+            await trio.to_thread.run_sync(self.files.keep, incoming, asset_id)
+            try:
+                await self.store.create_asset(record)
+            except (StateError, StoreError):
+                await trio.to_thread.run_sync(self.files.remove, asset_id)
+                raise
+        log.info(
+            "asset.stored", asset_id=asset_id, name=record.name, version=record.version, size_b=record.size_b
+        )
+        return True
+
+    def _check(self, incoming: Incoming, asset_id: str) -> AssetRecord:
+        contents = archive.check(incoming.path, self.limits)
+        manifest = contents.manifest
+        manifest.check_release(tsd=__version__, teraslice=TERASLICE_VERSION)
+        code.check_modules(manifest, contents.files)
+        return AssetRecord(
+            asset_id=asset_id,
+            name=manifest.name,
+            version=manifest.version,
+            description=manifest.description,
+            platform=manifest.platform,
+            arch=manifest.arch,
+            node_version=manifest.node_version,
+            python_version=manifest.python_version,
+            language=code.language_of(contents.files),
+            is_compiled=code.is_compiled(contents.files),
+            size_b=incoming.size_b,
+            manifest=manifest.text(),
+        )
+
+    async def delete(self, asset_id: str, *, is_forced: bool = False) -> None:
+        """Remove a bundle from the store, from the disk, and from where it is unpacked on this host.
+
+        Args:
+            asset_id: The bundle.
+            is_forced: Also when an execution that has not ended uses it. Its processes go on, and those that
+                are started on a host that has the bundle unpacked.
+
+        Raises:
+            MalformedAssetId: It is no id.
+            NotFound: There is no such bundle.
+            Conflict: An execution uses it.
+            StoreError: It can not be removed.
+        """
+        if len(asset_id) != ID_LENGTH:
+            raise MalformedAssetId(
+                f"asset {asset_id[:200]} is not formatted correctly, please provide the full asset_id"
+            )
+        if re.fullmatch(r"[0-9a-f]+", asset_id) is None:
+            raise NotFound(f"Unable to find asset {asset_id}")
+        async with self._one_by_one:
+            with trio.CancelScope(shield=True):
+                await self.store.delete_asset(asset_id, is_forced=is_forced)
+                await trio.to_thread.run_sync(self.files.remove, asset_id)
+                if not is_forced:
+                    await trio.to_thread.run_sync(self._remove_folder, asset_id)
+        log.info("asset.deleted", asset_id=asset_id)
+
+    def _remove_folder(self, asset_id: str) -> None:
+        try:
+            self.folders.remove(asset_id)
+        except OSError as error:
+            log.warning("asset.left", asset_id=asset_id, reason=str(error))
+
+    async def find(
+        self, *, size: int, start: int, sort: str, name: str | None = None, version: str | None = None
+    ) -> list[Document]:
+        """Bundles with this name and version, in both of which `*` stands for anything; None for all."""
+        page = Page(size=size, start=start, sort=sort or DEFAULT_SORT)
+        return await self.store.list_assets(page, name=name, version=version)
+
+    # --- jobs -----------------------------------------------------------------------------------
+
+    async def prepare(self, identifiers: Sequence[str]) -> AssetNames:
+        """Choose a bundle for each identifier, and unpack it on this host.
+
+        Raises:
+            StoreError: The store can not be read.
+        """
+        ids, faults = dict[str, str](), dict[str, str]()
+        for identifier in identifiers:
+            try:
+                record = await self._resolve(identifier)
+                await trio.to_thread.run_sync(self._unpack, record.asset_id)
+            except AssetError as error:
+                faults[identifier] = str(error)
+            else:
+                ids[identifier] = record.asset_id
+        return AssetNames(ids=ids, faults=faults)
+
+    async def _resolve(self, identifier: str) -> AssetRecord:
+        record = await self.store.find_asset(identifier) if is_asset_id(identifier) else None
+        if record is None:
+            candidates = await self.store.assets_named(name_of(identifier))
+            record = choose(identifier, candidates, self.host)
+        if record.language == code.JAVASCRIPT:
+            raise AssetError(
+                f'asset "{identifier}" ({record.name}:{record.version}) is JavaScript, which tsd can not run:'
+                f" its operations have to be written in Python"
+            )
+        return record
+
+    def _unpack(self, asset_id: str) -> None:
+        try:
+            self.folders.fill(asset_id, self.files.path(asset_id), self.limits)
+        except FileNotFoundError as error:
+            raise AssetError(
+                f"the zip of asset {asset_id} is gone from the data folder; upload the same bytes again"
+            ) from error
+        except OSError as error:
+            raise AssetError(f"asset {asset_id} can not be unpacked on the master: {error}") from error
+
+    # --- the start of the master ----------------------------------------------------------------
+
+    async def sweep(self) -> None:
+        """Take away what uploads that were cut short by the end of a master have left."""
+        known = await self.store.asset_ids()
+        for name in await trio.to_thread.run_sync(self.files.sweep, known):
+            log.info("asset.swept", path=name)
+
+    async def autoload(self, directory: Path) -> None:
+        """Store each zip of a folder that is not stored yet; one that is no good bundle stops nothing."""
+        for path in await trio.to_thread.run_sync(_zips_in, directory):
+            try:
+                saved = await self.save(_chunks_of(path))
+            except (TsdError, OSError) as error:
+                log.warning("asset.not_loaded", path=str(path), reason=str(error))
+            else:
+                log.debug("asset.loaded", path=str(path), asset_id=saved.asset_id)
+
+
+def _zips_in(directory: Path) -> list[Path]:
+    try:
+        found: Iterable[Path] = list(directory.glob("*.zip"))
+    except OSError as error:
+        log.warning("asset.not_loaded", path=str(directory), reason=str(error))
+        return []
+    return sorted(path for path in found if path.is_file())
+
+
+async def _chunks_of(path: Path) -> AsyncGenerator[bytes, None]:
+    async with await trio.open_file(path, "rb") as file:
+        while data := await file.read(READ_B):
+            yield data

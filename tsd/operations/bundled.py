@@ -1,0 +1,165 @@
+"""Importing the modules of bundles.
+
+The folder of a bundle is put at the end of `sys.path`, and its modules have the names they have in it. When
+one of its modules has a name that is taken (by another bundle, which is usual as most have a package `ops`,
+or by something that is installed), the whole bundle is imported under a prefix of its own, and the import
+statements of its modules find their own neighbours first. See docs/adr/0012-bundles-are-imported-apart.md.
+"""
+
+import builtins
+import importlib
+import importlib.util
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Protocol
+
+from typing_extensions import override
+
+from tsd.errors import AssetError
+
+_PREFIX = "tsd_asset_"
+
+
+class OperationBundle(Protocol):
+    """An unpacked bundle of operations."""
+
+    @property
+    def asset_id(self) -> str:
+        """The id, which names it in jobs that were checked."""
+        ...
+
+    @property
+    def name(self) -> str:
+        """For people and for jobs."""
+        ...
+
+    @property
+    def version(self) -> str:
+        """For people and for jobs."""
+        ...
+
+    @property
+    def folder(self) -> Path:
+        """Where it is."""
+        ...
+
+    @property
+    def modules(self) -> Sequence[str]:
+        """The modules to look for operations in."""
+        ...
+
+
+def import_bundle(bundle: OperationBundle) -> list[ModuleType]:
+    """Import the modules of a bundle that hold operations.
+
+    Raises:
+        AssetError: One can not be imported.
+    """
+    prefix = _PREFIX + bundle.asset_id
+    tops = top_names(bundle.folder)
+    is_apart = prefix in sys.modules or any(_is_taken(name, bundle.folder) for name in sorted(tops))
+    if is_apart:
+        _set_apart(prefix, bundle.folder, tops)
+    elif str(bundle.folder) not in sys.path:
+        sys.path.append(str(bundle.folder))
+    importlib.invalidate_caches()
+    return [_import(f"{prefix}.{name}" if is_apart else name, bundle) for name in bundle.modules]
+
+
+def top_names(folder: Path) -> frozenset[str]:
+    """The names of what can be imported from a folder."""
+    files = (
+        path.name.partition(".")[0] for path in folder.iterdir() if path.suffix in {".py", ".so", ".pyd"}
+    )
+    packages = (path.parent.name for path in folder.glob("*/*.py"))
+    return frozenset(name for name in (*files, *packages) if name.isidentifier())
+
+
+def _import(name: str, bundle: OperationBundle) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except Exception as error:  # a module of the user may raise anything while it is imported
+        shown = name.removeprefix(f"{_PREFIX}{bundle.asset_id}.")
+        raise AssetError(
+            f"Unable to load operation module {shown} of asset {bundle.name}:{bundle.version}: {error!r}"
+        ) from error
+
+
+def _is_taken(name: str, folder: Path) -> bool:
+    """Whether importing a name would not lead into the folder."""
+    if name in sys.modules:
+        return not _leads_into(folder, getattr(sys.modules[name], "__spec__", None))
+    spec = importlib.util.find_spec(name)
+    return spec is not None and not _leads_into(folder, spec)
+
+
+def _leads_into(folder: Path, spec: ModuleSpec | None) -> bool:
+    if spec is None:
+        return False
+    places: Iterable[str] = spec.submodule_search_locations or [spec.origin or ""]
+    return all(Path(place).is_relative_to(folder) for place in places)
+
+
+# --- apart --------------------------------------------------------------------------------------
+
+
+def _set_apart(prefix: str, folder: Path, tops: frozenset[str]) -> None:
+    """Make the folder a package of that name."""
+    if prefix in sys.modules:
+        return
+    parent = ModuleType(prefix)
+    parent.__path__ = [str(folder)]
+    sys.modules[prefix] = parent
+    sys.meta_path.insert(0, _Finder(prefix, tops))
+
+
+class _Finder(MetaPathFinder):
+    """Finds the modules below a prefix as usual, and has them import each other below it."""
+
+    def __init__(self, prefix: str, tops: frozenset[str]) -> None:
+        self._prefix = prefix
+        self._tops = tops
+
+    @override
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if not fullname.startswith(f"{self._prefix}."):
+            return None
+        spec = PathFinder.find_spec(fullname, path, target)
+        if spec is not None and isinstance(spec.loader, SourceFileLoader):
+            spec.loader = _Loader(fullname, spec.loader.path, self._import)
+        return spec
+
+    def _import(
+        self,
+        name: str,
+        globals: Mapping[str, object] | None = None,  # noqa: A002 - as of the built-in one
+        locals: Mapping[str, object] | None = None,  # noqa: A002
+        fromlist: Sequence[str] | None = (),
+        level: int = 0,
+    ) -> ModuleType:
+        """What the import statement calls in a module below the prefix."""
+        top = name.partition(".")[0]
+        if level or top not in self._tops:
+            return importlib.__import__(name, globals, locals, fromlist or (), level)
+        module = importlib.__import__(f"{self._prefix}.{name}", globals, locals, fromlist or (), 0)
+        # `import a.b` binds `a`; `from a.b import c` takes from `a.b`.
+        return module if fromlist else sys.modules[f"{self._prefix}.{top}"]
+
+
+class _Loader(SourceFileLoader):
+    """Gives a module its own import statement, for good: functions that import later have it too."""
+
+    def __init__(self, fullname: str, path: str, import_: Any) -> None:
+        super().__init__(fullname, path)
+        self._import = import_
+
+    @override
+    def exec_module(self, module: ModuleType) -> None:
+        module.__dict__["__builtins__"] = {**vars(builtins), "__import__": self._import}
+        super().exec_module(module)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from tests.support.mesh import CODEC, Note
 from tsd.core.counts import COUNT_MAX, MeshCounts, WorkCounts
-from tsd.core.messages import KINDS, REVISION_MAX, NodeBeat, ProcessExit, ProcessReport
+from tsd.core.messages import KINDS, REVISION_MAX, AssetAsk, NodeBeat, ProcessExit, ProcessReport
 from tsd.errors import LocalWireError, RemoteWireError
 from tsd.mesh.codec import Codec
 
@@ -48,6 +48,8 @@ def values_of(hint):
             fields = dict.fromkeys(fields, st.integers(0, COUNT_MAX))
         if "revision" in fields:
             fields["revision"] = st.integers(-1, REVISION_MAX - 1)
+        if hint is AssetAsk:
+            fields["offset"] = st.integers(0, 2**63 - 1)
         if hint in (ProcessReport, ProcessExit):
             return st.builds(lambda **given: hint(**given | {"proc_id": f"{given['ex_id']}/1"}), **fields)
         return st.builds(hint, **fields)

@@ -89,15 +89,14 @@ class ExecutionService:
             NotFound: There is none.
         """
         with self.brain.watches.watch(ex_id) as watch:
-            status = await self._stored_status(ex_id)
+            status = Status((await self.store.get_execution(ex_id))["_status"])
             if status not in TERMINAL_STATUSES:
                 await self.brain.ask(
                     StopRequested(ex_id=ex_id, within_s=options.within_s, force=options.is_forced)
                 )
                 watch.begin_anew()
-                now = await self._stored_status(ex_id)
                 wanted = TERMINAL_STATUSES if options.is_blocking else frozenset(Status)
-                status = await watch.until(wanted, now=now)
+                status = await watch.until(wanted, now=status)
         if options.is_forced:
             return {"message": f"Force stop complete for exId {ex_id}", "status": status.value}
         return {"status": status.value}
@@ -164,19 +163,17 @@ class ExecutionService:
 
     # --- helpers --------------------------------------------------------------------------------
 
-    async def _stored_status(self, ex_id: str) -> Status:
-        """What everybody can read; the core may be ahead of it by what is being committed."""
-        return Status((await self.store.get_execution(ex_id))["_status"])
-
     async def _change(
         self, request: PauseRequested | ResumeRequested, wanted: frozenset[Status], verb: str
     ) -> None:
         ex_id = request.ex_id
         with self.brain.watches.watch(ex_id) as watch:
+            # Taken before: the core may be ahead of the store, but not when the answer is there.
+            view = self.brain.machine.execution_view(ex_id)
+            now = Status.PENDING if view is None else view.status
             answer = await self.brain.ask(request)
             watch.begin_anew()
             assert isinstance(answer, WaitFor)
-            now = await self._stored_status(ex_id)
             with trio.move_on_after(self.confirm_within_s):
                 status = await watch.until(answer.statuses, now=now)
                 if status in wanted:

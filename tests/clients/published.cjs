@@ -1,7 +1,8 @@
 'use strict';
 
-// A whole life of jobs through the client that is published on npm: node published.cjs URL
+// A whole life of jobs through the client that is published on npm: node published.cjs URL ZIP-OF-A-BUNDLE
 
+const fs = require('fs');
 const createClient = require('teraslice-client-js');
 const { step, until, endless, failing, short } = require('./steps.cjs');
 
@@ -73,6 +74,23 @@ async function failAndRecover(client) {
     await step('recover with nonsense', () => job.recover({ cleanup: 'nonsense' }));
 }
 
+async function keepBundles(client, zip) {
+    const { asset_id: id } = await step('upload', () => client.assets.post(fs.createReadStream(zip), true));
+    await step('upload again', () => client.assets.post(fs.readFileSync(zip), true));
+    await step('upload no zip', () => client.assets.post(Buffer.from('no zip at all'), true));
+    await step('txt assets', () => client.cluster.txt('assets'));
+    const job = await step('submit with a bundle', () => client.jobs.submit({
+        ...short('published bundled'),
+        assets: ['shouts:^1.0.0'],
+        operations: [{ _op: 'count', size: 3 }, { _op: 'shout' }],
+    }));
+    await step('wait for completed, bundled', () => job.waitForStatus('completed', 50, 30000));
+    await step('job with an unknown bundle', () => client.jobs.submit({ ...short('bad'), assets: ['zz'] }));
+    await step('delete bundle', () => client.assets.delete(id, true));
+    await step('delete bundle again', () => client.assets.delete(id, true));
+    await step('delete what is no bundle', () => client.assets.delete('abc', true));
+}
+
 async function fail(client, job) {
     await step('no such job', () => client.jobs.wrap('no-such-job').spec());
     await step('no such execution', () => client.jobs.wrap('no-such-job').status());
@@ -89,6 +107,7 @@ async function main() {
     await readCluster(client);
     const job = await liveOneJob(client);
     await failAndRecover(client);
+    await keepBundles(client, process.argv[3]);
     await fail(client, job);
 }
 

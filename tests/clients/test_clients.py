@@ -8,6 +8,8 @@ import shutil
 
 import pytest
 
+from tests.support.bundles import id_of, operations
+
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.timeout(400),
@@ -24,9 +26,11 @@ TABLES = {
 
 
 @pytest.fixture(scope="module")
-def published(drive):
+def published(drive, tmp_path_factory):
     """The steps of the client that is published on npm."""
-    return drive("published.cjs")
+    path = tmp_path_factory.mktemp("bundle") / "shouts.zip"
+    path.write_bytes(operations("shouts", "1.2.0"))
+    return drive("published.cjs", path)
 
 
 @pytest.fixture(scope="module")
@@ -256,3 +260,19 @@ def test_the_current_client_does_not_ask_again_what_was_refused(current):
     assert refused["code"] == 400
     assert "workers: must be valid integer greater than zero" in refused["message"]
     assert current["no such path"]["message"] == "cannot GET endpoint /v1/no/such/path"
+
+
+def test_the_published_client_keeps_bundles(published):
+    """Points 90, 91, 94, 98 to 100, and 26."""
+    asset_id = id_of(operations("shouts", "1.2.0"))
+
+    assert published["upload"] == {"asset_id": asset_id}
+    assert published["upload again"] == {"asset_id": asset_id}
+    assert "File type not recognized as zip" in json.dumps(published["upload no zip"])
+    assert published["txt assets"].splitlines()[0].split()[:3] == ["name", "version", "id"]
+    assert asset_id in published["txt assets"]
+    assert published["wait for completed, bundled"] == "completed"
+    assert 'No assets found for "zz"' in published["job with an unknown bundle"]["message"]
+    assert published["delete bundle"] == {"asset_id": asset_id}
+    assert f"Unable to find asset {asset_id}" in json.dumps(published["delete bundle again"])
+    assert "please provide the full asset_id" in json.dumps(published["delete what is no bundle"])

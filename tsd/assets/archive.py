@@ -109,27 +109,21 @@ def unpack(archive: Path, folder: Path, limits: Limits) -> None:
         AssetInvalid: It is no good zip; some files may have been written.
         OSError: They can not be written.
     """
-    folders = {folder}
+    made = [folder]
     for entry, chunks in _entries(archive, limits):
         path = folder / entry.filename
         path.parent.mkdir(parents=True, exist_ok=True)
-        folders.update(parent for parent in path.parents if parent.is_relative_to(folder))
-        _write(path, chunks)
-    for made in folders:
-        sync(made)
+        made += [path, *(parent for parent in path.parents if parent.is_relative_to(folder))]
+        with path.open("xb") as file:
+            file.writelines(chunks)
+    # All written first: then most of it is on the disk with the first sync.
+    for path in dict.fromkeys(made):
+        sync(path)
 
 
-def _write(path: Path, chunks: Iterator[bytes]) -> None:
-    with path.open("xb") as file:
-        for chunk in chunks:
-            file.write(chunk)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def sync(folder: Path) -> None:
-    """Make the names in a folder durable. Blocks."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+def sync(path: Path) -> None:
+    """Make the content of a file, or the names in a folder, durable. Blocks."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
     finally:

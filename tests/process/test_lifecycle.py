@@ -142,6 +142,18 @@ def test_what_is_stopped_in_the_middle_of_slices_ends_them_first(cluster, witnes
     assert not states["start"]
 
 
+def test_what_is_stopped_flushes_what_its_operations_keep(cluster, tmp_path):
+    """E43: a slice counts as completed while a record of it is still kept, so a stop must not cut the flush."""
+    kept = tmp_path / "kept"
+    hoarder = {"_op": "hoarder", "file": str(kept), "seconds": 0.3}
+    operations = [{"_op": "count", "size": 1_000_000}, {"_op": "waiter", "seconds": 0.01}, hoarder]
+    _, ex_id = cluster.post_job(job(*operations, lifecycle="persistent", workers=3))
+    until(lambda: count_completed(cluster, ex_id) > 100, "it works")
+
+    assert cluster.post(f"/ex/{ex_id}/_stop") == {"status": "stopped"}
+    assert sum(map(int, kept.read_text().split())) == count_completed(cluster, ex_id)
+
+
 # --- scaling -----------------------------------------------------------------------------------
 
 

@@ -414,3 +414,22 @@ def test_a_drained_cluster_goes_on_where_it_was(request, tmp_path, flights):
         cluster.start_up()
 
         run.check_completed()
+
+
+def test_a_drained_cluster_flushes_what_its_operations_keep(request, tmp_path):
+    """E43: also when the whole cluster is told to end."""
+    kept = tmp_path / "kept"
+    operations = [
+        {"_op": "count", "size": 1_000_000},
+        {"_op": "waiter", "seconds": 0.01},
+        {"_op": "hoarder", "file": str(kept), "seconds": 0.5},
+    ]
+    with cluster_for(request, tmp_path, workers=4, **QUICK_TO_NOTICE) as cluster:
+        up = cluster.start_up()
+        job = {"name": "hoard", "lifecycle": "persistent", "workers": 3, "operations": operations}
+        _, ex_id = cluster.post_job(job)
+        until(lambda: len(cluster.records(ex_id)) > 100, "it works")
+        assert up.stop() == 0
+
+        completed = [record for record in cluster.records(ex_id) if record["state"] == "completed"]
+        assert sum(map(int, kept.read_text().split())) == len(completed)

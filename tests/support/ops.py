@@ -151,7 +151,7 @@ class AsyncPass(BatchProcessor):
 
 @operation("hoarder", config=AtConfig)
 class Hoarder(BatchProcessor):
-    """Keeps everything until it is flushed, then writes how many there were."""
+    """Keeps everything until it is flushed, then writes how many there were, which takes a while."""
 
     def initialize(self):
         self.kept = []
@@ -163,6 +163,7 @@ class Hoarder(BatchProcessor):
     def on_batch(self, records):
         self.kept += records
         if self.is_flushing:
+            time.sleep(self.config.seconds)
             with open(self.config.file, "a") as file:
                 file.write(f"{len(self.kept)}\n")
         return []

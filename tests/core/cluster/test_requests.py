@@ -33,6 +33,20 @@ def test_stop_goes_over_stopping_to_stopped_and_ends_all_processes():
     assert cluster.master.cluster_state()["a"].available == 4
 
 
+def test_workers_of_a_drained_execution_may_flush_before_they_leave():
+    """E43: its controller leaves first, and that is no loss."""
+    cluster = Cluster(a=4)
+    cluster.start("x", 3)
+    cluster.host("a").ignores_term = True  # they are busy flushing
+
+    ask(cluster, StopRequested(ex_id="x"))
+    cluster.run(2)
+
+    assert cluster.status("x") is Status.STOPPING
+    assert len(cluster.workers("x")) == 3
+    assert {each.signal for each in cluster.host("a").signals} == {"term"}
+
+
 def test_the_controller_is_told_how_long_it_may_drain():
     cluster = Cluster(a=4)
     cluster.start("x", 1)

@@ -59,6 +59,7 @@ class Execution:
         settle_until: Before this, what another master started may still be reported by nodes.
         revision: Of the last `Wanted`.
         is_stale: The controller has to be sent a `Wanted`.
+        is_drained: A stop has drained it: its workers flush, shut their operations down and leave.
     """
 
     settings: ClusterSettings
@@ -81,6 +82,7 @@ class Execution:
     settle_until: float = 0.0
     revision: int = 0
     is_stale: bool = False
+    is_drained: bool = False
     sent_at: float = 0.0
 
     @classmethod
@@ -350,7 +352,9 @@ class Execution:
             )
         )
 
-    def lose_controller(self, words: str, out: Outbox, now: float, *, is_fault: bool) -> None:
+    def lose_controller(
+        self, words: str, out: Outbox, now: float, *, is_fault: bool, has_drained: bool = False
+    ) -> None:
         """The controller ended or was given up: its workers end, and another generation may follow.
 
         Args:
@@ -358,6 +362,8 @@ class Execution:
             out: Where effects go.
             now: The time.
             is_fault: The process is to blame (not its node), so it counts towards giving up.
+            has_drained: It left in order, so its workers may do so too: what they keep is of slices that
+                are recorded as completed.
         """
         controller = self.controller
         assert controller is not None
@@ -371,9 +377,9 @@ class Execution:
             node_id=controller.node_id,
             reason=words,
         )
-        if not self.is_active:
+        if not self.is_active or self.is_drained:
             return
-        self.end_processes(None)
+        self.end_processes(now + self.settings.end_grace_s if has_drained else None)
         if self.status is Status.STOPPING:
             return
         if self.status in STARTING:

@@ -201,7 +201,9 @@ class NodeDesk:
             )
             execution.worker_ended(ended, now, is_fault=is_fault)
         elif controller is not None and controller.proc_id == ended.proc_id:
-            execution.lose_controller(describe_exit(ended), out, now, is_fault=is_fault)
+            execution.lose_controller(
+                describe_exit(ended), out, now, is_fault=is_fault, has_drained=ended.exit_code == 0
+            )
 
     def _lose(self, node: Node, words: str, out: Outbox, now: float, *, is_dead: bool = False) -> None:
         """Forget a node; what it ran is placed elsewhere, controllers once their lease has run out."""

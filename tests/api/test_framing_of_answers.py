@@ -284,3 +284,36 @@ def test_a_table_shows_the_fields_that_are_asked_for(api):
     assert api.get("/txt/nodes?fields=node_id,active&headers=false").text == "master  2\n"
     assert api.get("/txt/jobs?deleted=true").text.split("\n")[0].split()[-1] == "_deleted_on"
     assert api.get("/txt/jobs?deleted=x").status_code == 400
+
+
+def test_a_client_is_not_sent_what_it_has_already(api):
+    first = api.get("/v1/jobs/")
+    tag = first.headers["etag"]
+    again = api.get("/jobs", headers={"if-none-match": f'"other", {tag}'})
+
+    assert tag.startswith('W/"')
+    assert api.head("/jobs").headers["etag"] == tag
+    assert (again.status_code, again.content, again.headers["etag"]) == (304, b"", tag)
+    assert "content-type" not in again.headers
+    assert api.get("/jobs", headers={"if-none-match": 'W/"other"'}).status_code == 200
+    assert "etag" not in api.get("/jobs/unknown").headers
+
+
+@pytest.mark.parametrize(
+    ("path", "methods"),
+    [("/v1/jobs", "GET, HEAD, POST"), ("/jobs/x", "DELETE, GET, HEAD, PUT"), ("/ex/x/_stop", "POST")],
+)
+def test_options_lists_what_a_path_knows(api, path, methods):
+    answer = api.options(path)
+
+    assert (answer.status_code, answer.text, answer.headers["allow"]) == (200, methods, methods)
+    assert answer.headers["content-type"] == "text/plain; charset=utf-8"
+
+
+@pytest.mark.parametrize("verb", ["_workers?add=-1", "_settings?log_level=loud"])
+def test_an_unknown_job_is_told_before_a_wrong_parameter(api, verb):
+    """REST 7.11 and 7.12: of an execution it is the other way round."""
+    answer = api.post(f"/jobs/unknown/{verb}")
+
+    assert (answer.status_code, answer.json()["message"]) == (404, "No execution was found for job unknown")
+    assert api.post("/ex/unknown/_workers?add=-1").status_code == 400

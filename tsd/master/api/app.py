@@ -1,5 +1,6 @@
 """The REST API as one ASGI application: framing, errors, routes. `tsd.master.service` does the work."""
 
+import hashlib
 import re
 import secrets
 import time
@@ -11,6 +12,7 @@ import attrs
 import structlog
 import trio
 from quart import Response, g, request
+from quart.globals import request_ctx
 from quart.json.provider import JSONProvider
 from quart.typing import ResponseReturnValue
 from quart_trio import QuartTrio
@@ -33,6 +35,9 @@ from tsd.setting_fields import is_loopback
 log = structlog.get_logger()
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
+_TAGGED_SIZE_MAX = 256 * 1024
+"""Larger answers get no `ETag`: to hash them would hold up the loop."""
+_PLAIN_TYPE = "text/plain; charset=utf-8"
 _READING = {"GET", "HEAD", "OPTIONS"}
 
 
@@ -89,6 +94,14 @@ class Api(QuartTrio):
             inflow = scope[Inflow.KEY] = Inflow(receive, size_max=self.body_size_max)
             receive = inflow.receive
         await super().asgi_app(scope, receive, send)
+
+    @override
+    async def make_default_options_response(self) -> Response:
+        """What a path knows, for those who ask with OPTIONS."""
+        paths = request_ctx.url_adapter
+        assert paths is not None
+        methods = ", ".join(sorted(set(paths.allowed_methods()) - {"OPTIONS"}))
+        return Response(methods, content_type=_PLAIN_TYPE, headers={"Allow": methods})
 
     @override
     async def dispatch_request(self, request_context: Any = None) -> ResponseReturnValue:
@@ -188,6 +201,7 @@ def _after(requests: RequestCounter) -> Callable[[Response], Awaitable[Response]
             "Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'; sandbox"
         )
         elapsed_s = time.perf_counter() - g.get("began_at", time.perf_counter())
+        await _tag(response)
         route = None if request.url_rule is None else request.url_rule.rule
         requests.answered(request.method, route, response.status_code, elapsed_s)
         log.debug(
@@ -200,6 +214,22 @@ def _after(requests: RequestCounter) -> Callable[[Response], Awaitable[Response]
         return response
 
     return after
+
+
+async def _tag(response: Response) -> None:
+    """Name what a client got, and send nothing to one that has it already."""
+    if request.method not in {"GET", "HEAD"} or response.status_code != 200:
+        return
+    body = await response.get_data(as_text=False)
+    if len(body) > _TAGGED_SIZE_MAX:
+        return
+    tag = hashlib.sha1(body, usedforsecurity=False).hexdigest()
+    response.set_etag(tag, weak=True)
+    if request.if_none_match.contains_weak(tag):
+        response.status_code = 304
+        response.set_data(b"")
+        for name in ("Content-Type", "Content-Length"):
+            response.headers.pop(name, None)
 
 
 def _answer(status: int, message: str) -> Response:

@@ -25,6 +25,9 @@ Query parameters that are not named here are left alone, and an empty one counts
 otherwise. Booleans are `true`, `false`, `1`, `0`, `yes` or `no` in any case. Numbers are read as JavaScript
 reads them; fractions are cut off.
 
+An answer to GET with 200 has a weak `ETag`, unless it is long; with it in `If-None-Match` the next one is 304
+without a body, if nothing has changed.
+
 Every answer has an `X-Request-Id`, which the request may choose, and which is in the log. Everything that is
 no success is a Problem: the status, and what is wrong. Answer 503 says in `Retry-After` when to try again.
 """
@@ -45,6 +48,7 @@ _HEADERS: Final[Mapping[str, Object]] = {
         "description": "seconds after which to try again",
         "schema": {"type": "integer", "minimum": 1, "examples": [RETRY_AFTER_S]},
     },
+    "ETag": {"description": "names this answer, for `If-None-Match`", "schema": {"type": "string"}},
     "Allow": {"description": "the methods that the path knows", "schema": {"type": "string"}},
 }
 
@@ -154,6 +158,9 @@ def _parameter(parameter: Parameter, place: str) -> Object:
 
 def _responses(endpoint: Endpoint, others: Sequence[Endpoint], forms: Forms) -> Object:
     found = {status: _answer(endpoint, answer, others, forms) for status, answer in endpoint.answers.items()}
+    if endpoint.method == "GET":
+        found[200]["headers"] |= _headers("ETag")
+        found[304] = {"description": "the client has it already", "headers": _headers("X-Request-Id", "ETag")}
     for status, words in endpoint.problems.items():
         if status in found:  # such as 503 of /ready: what it says itself, or what any request may be told
             schemas = [forms[endpoint.answers[status].form], forms[documents.Problem]]

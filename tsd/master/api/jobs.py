@@ -1,5 +1,6 @@
 """`/jobs`: the stored definitions, and what is told to their latest execution."""
 
+from collections.abc import Callable
 from typing import Any
 
 from tsd.master.api import queries
@@ -187,26 +188,31 @@ async def resume_job(service: MasterService, job_id: str) -> Document:
 @_JOBS.declare(
     "POST",
     "/jobs/<job_id>/_workers",
-    query={"change": queries.WORKERS},
+    query={"change": queries.WORKERS.late()},
     answer=Message,
     errors=_NOT_RUNNING,
 )
-async def change_job_workers(service: MasterService, job_id: str, *, change: tuple[str, int]) -> Document:
+async def change_job_workers(
+    service: MasterService, job_id: str, *, change: Callable[[], tuple[str, int]]
+) -> Document:
     """Change the wanted number of workers of the latest execution."""
     ex_id = await service.jobs.latest_ex_id(job_id)
-    return await service.executions.change_workers(ex_id, *change)
+    return await service.executions.change_workers(ex_id, *change())
 
 
 @_JOBS.declare(
     "POST",
     "/jobs/<job_id>/_settings",
-    query={"log_level": queries.LOG_LEVEL},
+    query={"log_level": queries.LOG_LEVEL.late()},
     answer=LogLevel,
     errors=_NOT_RUNNING,
 )
-async def change_job_settings(service: MasterService, job_id: str, *, log_level: str) -> Document:
+async def change_job_settings(
+    service: MasterService, job_id: str, *, log_level: Callable[[], str]
+) -> Document:
     """Change the log level of the processes of the latest execution."""
-    return await service.executions.set_log_level(await service.jobs.latest_ex_id(job_id), log_level)
+    ex_id = await service.jobs.latest_ex_id(job_id)
+    return await service.executions.set_log_level(ex_id, log_level())
 
 
 ENDPOINTS = (

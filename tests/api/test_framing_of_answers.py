@@ -75,6 +75,28 @@ def test_head_answers_what_get_does_without_a_body(api):
     assert answer.headers["content-type"] == "application/json; charset=utf-8"
 
 
+@pytest.mark.parametrize("path", ["/", "/v1/jobs", "/txt/jobs", "/docs"])
+def test_what_a_client_has_already_is_not_sent_again(api, path):
+    """Covers ETag and 304 of 1.4 of rest-api.md, next to 9."""
+    first = api.get(path)
+    again = api.get(path, headers={"if-none-match": first.headers["etag"]})
+
+    assert first.headers["etag"].startswith('W/"')
+    assert (again.status_code, again.content) == (304, b"")
+    assert again.headers["etag"] == first.headers["etag"] == api.head(path).headers["etag"]
+    assert api.get(path, headers={"if-none-match": 'W/"other"'}).content == first.content
+    assert "etag" not in api.get("/jobs/unknown").headers
+
+
+def test_options_tell_the_methods_of_a_path(api):
+    """Covers OPTIONS of 1.2 of rest-api.md, next to 4."""
+    answer = api.options("/jobs")
+
+    assert answer.headers["content-type"] == "text/plain; charset=utf-8"
+    assert answer.text == answer.headers["allow"] == "GET, HEAD, OPTIONS, POST"
+    assert api.options("/nope").status_code == 404
+
+
 @pytest.mark.parametrize("path", ["/", "/jobs", "/ex", "/cluster/state", "/nope", "/jobs/unknown"])
 def test_every_answer_is_json_in_utf8(api, path):
     """Covers 16 of rest-api.md."""

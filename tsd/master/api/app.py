@@ -1,5 +1,6 @@
 """The REST API as one ASGI application: framing, errors, routes. `tsd.master.service` does the work."""
 
+import hashlib
 import re
 import secrets
 import time
@@ -11,6 +12,7 @@ import attrs
 import structlog
 import trio
 from quart import Response, g, request
+from quart.globals import request_ctx
 from quart.json.provider import JSONProvider
 from quart.typing import ResponseReturnValue
 from quart_trio import QuartTrio
@@ -95,6 +97,14 @@ class Api(QuartTrio):
         """Run a handler, for as long as a request may take. Its body has come by then."""
         with self.requests.flight(), self.gate.passed(request.path), trio.fail_after(self.answer_within_s):
             return await super().dispatch_request(request_context)
+
+    @override
+    async def make_default_options_response(self) -> Response:
+        """The methods of a path, in `Allow` and as text."""
+        adapter = request_ctx.url_adapter
+        assert adapter is not None, "a request has one"
+        methods = ", ".join(sorted(adapter.allowed_methods()))
+        return Response(methods, content_type="text/plain; charset=utf-8", headers={"Allow": methods})
 
 
 def _unhindered(send: Callable[[Any], Awaitable[None]]) -> Callable[[Any], Awaitable[None]]:
@@ -182,6 +192,7 @@ def _refuse_other_sites(*, is_local: bool) -> None:
 
 def _after(requests: RequestCounter) -> Callable[[Response], Awaitable[Response]]:
     async def after(response: Response) -> Response:
+        await _offer_not_modified(response)
         response.headers["X-Request-Id"] = g.get("request_id", "")
         # Tables are text/html for old clients' sake; whatever a name in them says, a browser runs none of it.
         response.headers.setdefault(
@@ -200,6 +211,14 @@ def _after(requests: RequestCounter) -> Callable[[Response], Awaitable[Response]
         return response
 
     return after
+
+
+async def _offer_not_modified(response: Response) -> None:
+    """Mark what was read by its content, and send nothing when the client has it already."""
+    if request.method in {"GET", "HEAD"} and response.status_code == 200:
+        data = await response.get_data(as_text=False)
+        response.set_etag(hashlib.blake2b(data, digest_size=16).hexdigest(), weak=True)
+        await response.make_conditional(request)
 
 
 def _answer(status: int, message: str) -> Response:

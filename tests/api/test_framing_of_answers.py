@@ -75,6 +75,19 @@ def test_head_answers_what_get_does_without_a_body(api):
     assert answer.headers["content-type"] == "application/json; charset=utf-8"
 
 
+@pytest.mark.parametrize("path", ["/", "/v1/jobs", "/txt/jobs", "/docs"])
+def test_what_a_client_has_already_is_not_sent_again(api, path):
+    """Covers ETag and 304 of 1.4 of rest-api.md, next to 9."""
+    first = api.get(path)
+    again = api.get(path, headers={"if-none-match": first.headers["etag"]})
+
+    assert first.headers["etag"].startswith('W/"')
+    assert (again.status_code, again.content) == (304, b"")
+    assert again.headers["etag"] == first.headers["etag"] == api.head(path).headers["etag"]
+    assert api.get(path, headers={"if-none-match": 'W/"other"'}).content == first.content
+    assert "etag" not in api.get("/jobs/unknown").headers
+
+
 @pytest.mark.parametrize("path", ["/", "/jobs", "/ex", "/cluster/state", "/nope", "/jobs/unknown"])
 def test_every_answer_is_json_in_utf8(api, path):
     """Covers 16 of rest-api.md."""
@@ -286,34 +299,13 @@ def test_a_table_shows_the_fields_that_are_asked_for(api):
     assert api.get("/txt/jobs?deleted=x").status_code == 400
 
 
-def test_a_client_is_not_sent_what_it_has_already(api):
-    first = api.get("/v1/jobs/")
-    tag = first.headers["etag"]
-    again = api.get("/jobs", headers={"if-none-match": f'"other", {tag}'})
-
-    assert tag.startswith('W/"')
-    assert api.head("/jobs").headers["etag"] == tag
-    assert (again.status_code, again.content, again.headers["etag"]) == (304, b"", tag)
-    assert "content-type" not in again.headers
-    assert api.get("/jobs", headers={"if-none-match": 'W/"other"'}).status_code == 200
-    assert "etag" not in api.get("/jobs/unknown").headers
-
-
 @pytest.mark.parametrize(
     ("path", "methods"),
     [("/v1/jobs", "GET, HEAD, POST"), ("/jobs/x", "DELETE, GET, HEAD, PUT"), ("/ex/x/_stop", "POST")],
 )
 def test_options_lists_what_a_path_knows(api, path, methods):
+    """Covers OPTIONS of 1.2 of rest-api.md, next to 4."""
     answer = api.options(path)
 
     assert (answer.status_code, answer.text, answer.headers["allow"]) == (200, methods, methods)
     assert answer.headers["content-type"] == "text/plain; charset=utf-8"
-
-
-@pytest.mark.parametrize("verb", ["_workers?add=-1", "_settings?log_level=loud"])
-def test_an_unknown_job_is_told_before_a_wrong_parameter(api, verb):
-    """REST 7.11 and 7.12: of an execution it is the other way round."""
-    answer = api.post(f"/jobs/unknown/{verb}")
-
-    assert (answer.status_code, answer.json()["message"]) == (404, "No execution was found for job unknown")
-    assert api.post("/ex/unknown/_workers?add=-1").status_code == 400

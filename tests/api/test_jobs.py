@@ -207,6 +207,15 @@ def test_a_job_that_never_ran_has_no_execution(api, new_job):
         assert refused(api.post(f"/jobs/{job_id}/{verb}"), 404) == f"No execution was found for job {job_id}"
 
 
+@pytest.mark.parametrize("wrong", ["_workers", "_workers?add=x", "_settings", "_settings?log_level=loud"])
+def test_a_job_that_never_ran_is_told_so_before_its_parameters_are_looked_at(api, new_job, wrong):
+    """Covers the order of checks in 7.11 and 7.12 of rest-api.md, next to 75 and 80."""
+    for job_id in (new_job(), "unknown"):
+        assert refused(api.post(f"/jobs/{job_id}/{wrong}"), 404) == f"No execution was found for job {job_id}"
+    if wrong.startswith("_workers"):
+        assert "valid worker parameter" in refused(api.post(f"/ex/unknown/{wrong}"), 400)
+
+
 # --- update, activate, delete -------------------------------------------------------------------
 
 

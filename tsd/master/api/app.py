@@ -195,13 +195,13 @@ def _refuse_other_sites(*, is_local: bool) -> None:
 
 def _after(requests: RequestCounter) -> Callable[[Response], Awaitable[Response]]:
     async def after(response: Response) -> Response:
+        await _offer_not_modified(response)
         response.headers["X-Request-Id"] = g.get("request_id", "")
         # Tables are text/html for old clients' sake; whatever a name in them says, a browser runs none of it.
         response.headers.setdefault(
             "Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'; sandbox"
         )
         elapsed_s = time.perf_counter() - g.get("began_at", time.perf_counter())
-        await _tag(response)
         route = None if request.url_rule is None else request.url_rule.rule
         requests.answered(request.method, route, response.status_code, elapsed_s)
         log.debug(
@@ -216,20 +216,14 @@ def _after(requests: RequestCounter) -> Callable[[Response], Awaitable[Response]
     return after
 
 
-async def _tag(response: Response) -> None:
-    """Name what a client got, and send nothing to one that has it already."""
-    if request.method not in {"GET", "HEAD"} or response.status_code != 200:
-        return
-    body = await response.get_data(as_text=False)
-    if len(body) > _TAGGED_SIZE_MAX:
-        return
-    tag = hashlib.sha1(body, usedforsecurity=False).hexdigest()
-    response.set_etag(tag, weak=True)
-    if request.if_none_match.contains_weak(tag):
-        response.status_code = 304
-        response.set_data(b"")
-        for name in ("Content-Type", "Content-Length"):
-            response.headers.pop(name, None)
+async def _offer_not_modified(response: Response) -> None:
+    """Mark what was read by its content, and send nothing when the client has it already."""
+    if request.method in {"GET", "HEAD"} and response.status_code == 200:
+        data = await response.get_data(as_text=False)
+        if len(data) > _TAGGED_SIZE_MAX:
+            return
+        response.set_etag(hashlib.blake2b(data, digest_size=16).hexdigest(), weak=True)
+        await response.make_conditional(request)
 
 
 def _answer(status: int, message: str) -> Response:

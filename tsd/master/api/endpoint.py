@@ -7,6 +7,7 @@ for each entry of `query`, and `body` if there is one. What is not declared is n
 import inspect
 import re
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import Any, Final, Generic, TypeVar
 
 import attrs
@@ -81,6 +82,10 @@ class Query(Generic[T]):
 
     parameters: tuple[Parameter, ...]
     read: Callable[[Given], T]
+
+    def late(self) -> "Query[Callable[[], T]]":
+        """The same for a handler that looks something up first: it gets what reads the argument."""
+        return Query(parameters=self.parameters, read=lambda given: partial(self.read, given))
 
 
 @attrs.frozen

@@ -188,7 +188,7 @@ async def resume_job(service: MasterService, job_id: str) -> Document:
 @_JOBS.declare(
     "POST",
     "/jobs/<job_id>/_workers",
-    query={"change": queries.later(queries.WORKERS)},
+    query={"change": queries.WORKERS.late()},
     answer=Message,
     errors=_NOT_RUNNING,
 )
@@ -203,7 +203,7 @@ async def change_job_workers(
 @_JOBS.declare(
     "POST",
     "/jobs/<job_id>/_settings",
-    query={"log_level": queries.later(queries.LOG_LEVEL)},
+    query={"log_level": queries.LOG_LEVEL.late()},
     answer=LogLevel,
     errors=_NOT_RUNNING,
 )

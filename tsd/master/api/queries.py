@@ -3,9 +3,8 @@
 How a value is read is in `parameters`. A name means the same wherever it is declared.
 """
 
-from collections.abc import Callable, Mapping
-from functools import partial
-from typing import Final, TypeVar
+from collections.abc import Mapping
+from typing import Final
 
 from tsd.errors import InvalidRequest
 from tsd.master import assets
@@ -27,8 +26,6 @@ from tsd.store.fields import (
     Field,
     sortable,
 )
-
-T = TypeVar("T")
 
 _CLEANUPS: Final = ("all", "errors", "pending")
 _CLEANUP: Final[Schema] = {"type": "string", "enum": [*_CLEANUPS, ""]}
@@ -250,11 +247,6 @@ WORKERS: Final = Query(
     read=_read_workers,
 )
 """What to do with the number of workers, and how many."""
-
-
-def later(query: Query[T]) -> Query[Callable[[], T]]:
-    """The same parameters, read when the handler calls for them: after what it looks up first."""
-    return Query(parameters=query.parameters, read=lambda given: partial(query.read, given))
 
 
 def _read_log_level(given: Given) -> str:

@@ -91,7 +91,8 @@ def main() -> None:
     """Answer the question on stdin."""
     question = Question(**json.load(sys.stdin))
     signal.alarm(question.within_s + 1)  # a master that dies ends nobody
-    resource.setrlimit(resource.RLIMIT_CPU, (question.within_s, question.within_s))
+    # At the hard limit it would be killed by a signal that says nothing of time.
+    resource.setrlimit(resource.RLIMIT_CPU, (question.within_s, question.within_s + 1))
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_B, MEMORY_B))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     answer = os.fdopen(os.dup(sys.stdout.fileno()), "wb")

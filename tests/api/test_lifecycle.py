@@ -170,6 +170,7 @@ def test_a_running_job_shows_its_controller(cluster, endless):
 
 def test_the_state_of_the_cluster_shows_every_process(cluster, endless):
     """Covers 84 of rest-api.md and 34 of cluster.md."""
+    until(lambda: not cluster.get("/cluster/state")["node-1"]["active"], "what others ran has left")
     job_id, ex_id = endless(workers=2)
     until(lambda: len(cluster.processes(ex_id)) == 3, "the controller and two workers run")
 

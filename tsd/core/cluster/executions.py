@@ -59,7 +59,6 @@ class Execution:
         settle_until: Before this, what another master started may still be reported by nodes.
         revision: Of the last `Wanted`.
         is_stale: The controller has to be sent a `Wanted`.
-        is_drained: A stop has drained it: its workers flush, shut their operations down and leave.
     """
 
     settings: ClusterSettings
@@ -82,7 +81,6 @@ class Execution:
     settle_until: float = 0.0
     revision: int = 0
     is_stale: bool = False
-    is_drained: bool = False
     sent_at: float = 0.0
 
     @classmethod
@@ -377,7 +375,7 @@ class Execution:
             node_id=controller.node_id,
             reason=words,
         )
-        if not self.is_active or self.is_drained:
+        if not self.is_active:
             return
         self.end_processes(now + self.settings.end_grace_s if has_drained else None)
         if self.status is Status.STOPPING:

@@ -62,7 +62,6 @@ def take_report(execution: Execution, report: StatusReport, out: Outbox, now: fl
         # Nothing is left to drain; it counts as stopped when its processes are gone.
         if event is not LifecycleEvent.STOPPED or report.reason:
             execution.note_error(report.reason)
-        execution.is_drained = True
         execution.end_processes(now + execution.settings.end_grace_s)
         return True
     _apply(execution, event, report.reason, out, now)

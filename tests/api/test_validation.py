@@ -15,8 +15,7 @@ from tsd.assets.archive import Limits
 from tsd.assets.folders import AssetFolders
 from tsd.assets.host import this_host
 from tsd.errors import JobInvalid, NotReady
-from tsd.master import assets as service
-from tsd.master.assets import AssetService
+from tsd.master.assets import UPLOADS_AT_ONCE, AssetService
 from tsd.master.bundles import BundleFiles
 from tsd.master.validation import JobChecker
 from tsd.operations.registry import Registry
@@ -24,7 +23,7 @@ from tsd.store.store import open_store
 
 
 @asynccontextmanager
-async def checker_of(folder, *bundles, **options):
+async def checker_of(folder, *bundles, uploads_at_once=UPLOADS_AT_ONCE, **options):
     """A checker in a folder, with these bundles stored."""
     async with open_store(folder) as store:
         assets = AssetService(
@@ -33,6 +32,7 @@ async def checker_of(folder, *bundles, **options):
             folders=AssetFolders(folder / "assets"),
             limits=Limits.of(10_000_000),
             host=this_host(),
+            uploads_at_once=uploads_at_once,
         )
         for data in bundles:
             await assets.save(_pieces(data))
@@ -77,9 +77,8 @@ async def test_a_job_gets_ids_defaults_and_warnings_of_unknown_options(tmp_path)
     assert not any(name.partition(".")[0] == "ops" for name in sys.modules)
 
 
-async def test_more_uploads_than_fit_are_refused_and_leave_nothing(tmp_path, monkeypatch):
-    monkeypatch.setattr(service, "UPLOADS_AT_ONCE", 1)
-    async with checker_of(tmp_path) as checker, trio.open_nursery() as nursery:
+async def test_more_uploads_than_fit_are_refused_and_leave_nothing(tmp_path):
+    async with checker_of(tmp_path, uploads_at_once=1) as checker, trio.open_nursery() as nursery:
         more_in, more = trio.open_memory_channel[bytes](0)
 
         async def slowly():

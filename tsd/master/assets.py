@@ -55,6 +55,7 @@ class AssetService:
         folders: Where they are unpacked on this host.
         limits: What they may unpack to.
         host: What runs here.
+        uploads_at_once: More are turned away.
     """
 
     store: Store
@@ -62,11 +63,14 @@ class AssetService:
     folders: AssetFolders
     limits: Limits
     host: Host
-    _receiving: trio.CapacityLimiter = attrs.field(
-        factory=lambda: trio.CapacityLimiter(UPLOADS_AT_ONCE), init=False
-    )
+    uploads_at_once: int = UPLOADS_AT_ONCE
+    _receiving: trio.CapacityLimiter = attrs.field(init=False)
     _one_by_one: trio.Lock = attrs.field(factory=trio.Lock, init=False)
     """Held while records and files change together."""
+
+    @_receiving.default
+    def _limit_receiving(self) -> trio.CapacityLimiter:
+        return trio.CapacityLimiter(self.uploads_at_once)
 
     async def save(self, chunks: AsyncGenerator[bytes, None]) -> Saved:
         """Store a bundle. When cancelled it is stored whole or not at all.
@@ -86,7 +90,8 @@ class AssetService:
             try:
                 self._receiving.acquire_on_behalf_of_nowait(chunks)
             except trio.WouldBlock:
-                raise NotReady(f"{UPLOADS_AT_ONCE} bundles are being uploaded, try again later") from None
+                count = self.uploads_at_once
+                raise NotReady(f"{count} bundles are being uploaded, try again later") from None
             try:
                 async with self.files.incoming() as incoming:
                     return await self._save(chunks, incoming)

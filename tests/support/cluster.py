@@ -48,7 +48,7 @@ from tsd.core.messages import (
 )
 from tsd.core.records import TERMINAL_STATUSES, ExecutionStats, ProcessRole, Status
 
-SETTINGS = ClusterSettings(version="test", end_grace_s=5.0)
+SETTINGS = ClusterSettings(version="test")
 START = 1_700_000_000.0
 
 

@@ -266,7 +266,6 @@ def _cluster_settings(settings: Settings) -> ClusterSettings:
         version=__version__,
         heartbeat_interval_s=tsd.heartbeat_interval_s,
         shutdown_timeout_s=teraslice.shutdown_timeout_s,
-        end_grace_s=teraslice.shutdown_timeout_s,
         action_timeout_s=teraslice.action_timeout_s,
         node_disconnect_timeout_s=teraslice.node_disconnect_timeout_s,
         slicer_timeout_s=teraslice.slicer_timeout_s,

@@ -466,7 +466,7 @@ def test_the_status_is_saved_at_the_report_and_the_slots_are_free_when_the_proce
     say(cluster, "x/1/c", report(2, "completed"))
     assert cluster.status("x") is Status.COMPLETED
 
-    cluster.run(2)
+    cluster.run(SETTINGS.shutdown_timeout_s - 3)
     assert cluster.status("y") is Status.PENDING
     cluster.run(6)
     assert cluster.status("y") is Status.INITIALIZING

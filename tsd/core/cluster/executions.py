@@ -243,7 +243,7 @@ class Execution:
         """End the execution as failed; what it runs gets a short time to leave."""
         self.note_error(reason)
         self.apply(LifecycleEvent.FAILED, out)
-        self.end_processes(now + self.settings.end_grace_s)
+        self.end_processes(now + self.settings.shutdown_timeout_s)
 
     # --- controller ---------------------------------------------------------------------------
 
@@ -377,7 +377,7 @@ class Execution:
         )
         if not self.is_active:
             return
-        self.end_processes(now + self.settings.end_grace_s if has_drained else None)
+        self.end_processes(now + self.settings.shutdown_timeout_s if has_drained else None)
         if self.status is Status.STOPPING:
             return
         if self.status in STARTING:

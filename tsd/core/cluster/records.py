@@ -10,7 +10,6 @@ class ClusterSettings:
     """Durations in seconds and limits of the cluster core; the names are those of `tsd.settings`.
 
     Attributes:
-        end_grace_s: Time that the processes of an execution have to leave by themselves after it ended.
         kill_margin_s: Time between the SIGKILL of what outlived a stop and the moment at which the
             execution counts as stopped whatever is still reported.
         young_s: A process that ends sooner than this after its start is started again with back-off.
@@ -25,7 +24,6 @@ class ClusterSettings:
     slicer_allocation_attempts: int = 3
     controller_lease_s: float = 15.0
     controller_restarts: int = 5
-    end_grace_s: float = 10.0
     kill_margin_s: float = 3.0
     young_s: float = 10.0
 

@@ -62,7 +62,7 @@ def take_report(execution: Execution, report: StatusReport, out: Outbox, now: fl
         # Nothing is left to drain; it counts as stopped when its processes are gone.
         if event is not LifecycleEvent.STOPPED or report.reason:
             execution.note_error(report.reason)
-        execution.end_processes(now + execution.settings.end_grace_s)
+        execution.end_processes(now + execution.settings.shutdown_timeout_s)
         return True
     _apply(execution, event, report.reason, out, now)
     return True
@@ -88,4 +88,4 @@ def _apply(execution: Execution, event: LifecycleEvent, reason: str, out: Outbox
     if before != (after, execution.has_errors, execution.failure_reason):
         execution.apply(event, out)
     if after in TERMINAL_STATUSES:
-        execution.end_processes(now + execution.settings.end_grace_s)
+        execution.end_processes(now + execution.settings.shutdown_timeout_s)

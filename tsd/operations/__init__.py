@@ -19,9 +19,11 @@ from tsd.operations.base import (
 )
 from tsd.operations.config import ApiConfig, OpConfig, load, opt, to_wire
 from tsd.operations.context import OpContext
+from tsd.operations.holding import HoldingProcessor
 from tsd.operations.record import Record
 from tsd.operations.slice import Slice
 from tsd.operations.slicers import ParallelSlicer, RecoveryEntry, Slicer
+from tsd.operations.windows import DataWindow, within_windows
 
 __all__ = [
     "Api",
@@ -29,10 +31,12 @@ __all__ = [
     "ApiFactory",
     "ApiRegistry",
     "BatchProcessor",
+    "DataWindow",
     "EachProcessor",
     "Fatal",
     "Fetcher",
     "FilterProcessor",
+    "HoldingProcessor",
     "MapProcessor",
     "NonRetryable",
     "Observer",
@@ -51,4 +55,5 @@ __all__ = [
     "opt",
     "reader",
     "to_wire",
+    "within_windows",
 ]

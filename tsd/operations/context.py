@@ -80,6 +80,7 @@ class OpContext:
         on_metadata: Told of each change of the execution's metadata.
         on_reject: Told of each rejected record, whatever the action; for test harnesses.
         slice: The slice in work.
+        slice_number: How many slices this process has begun, so 1 for its first; a flush belongs to the last.
         attempt: Number of its attempt, from 1.
         rejections: Rejected records of this attempt that wait for their dead-letter API.
     """
@@ -97,6 +98,7 @@ class OpContext:
     on_metadata: Callable[[str, Any], None] | None = None
     on_reject: Callable[[Rejection], None] | None = None
     slice: Slice | None = None
+    slice_number: int = 0
     attempt: int = 1
     rejections: list[Rejection] = attrs.field(factory=list, init=False)
     _apis: "Apis | None" = attrs.field(default=None, init=False)

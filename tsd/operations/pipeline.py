@@ -114,6 +114,7 @@ class Pipeline:
         """
         context = self.context
         context.slice = slice_
+        context.slice_number += 1
         context.attempt = 1
         self._last = None  # so that a flush after an interruption does nothing
         if self._analytics is not None:

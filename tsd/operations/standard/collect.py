@@ -1,16 +1,20 @@
 """collect: gathers records over slices until there are enough, or long enough."""
 
 import time
+from typing import Any
 
 import attrs
 from typing_extensions import override
 
 from tsd.durations import parse_duration
-from tsd.errors import OperationError
 from tsd.operations import formats
-from tsd.operations.base import BatchProcessor, operation
+from tsd.operations.base import operation
 from tsd.operations.config import OpConfig, opt
+from tsd.operations.holding import HoldingProcessor
 from tsd.operations.record import Record
+
+_Held = tuple[float, int, Record]
+"""Moment it came, number of its slice, the record."""
 
 
 @attrs.define(kw_only=True)
@@ -22,55 +26,36 @@ class CollectConfig(OpConfig):
 
 
 @operation("collect", config=CollectConfig)
-class Collect(BatchProcessor):
+class Collect(HoldingProcessor):
     """Holds records back until `size` are there or the oldest has waited for `wait`; a flush releases all.
 
     They leave in whole multiples of `size`, so that slices larger than that do not pile up; after `wait` all
-    leave. What was held before a slice is put back when an attempt of that slice fails, so that a retry
-    neither loses records of earlier slices nor doubles those of this one.
+    leave. A slice counts as done when all its records have left.
     """
 
     @override
     def initialize(self) -> None:
-        self._held: list[tuple[float, Record]] = []
-        """(moment it came, record), oldest first."""
-        self._before = self._held
-        self._is_flushing = False
+        self._held: tuple[_Held, ...] = ()
 
-    def on_slice_initialized(self, slice_id: str) -> None:  # noqa: ARG002 - a hook
-        """Note what is held before the slice."""
-        self._before = list(self._held)
+    @override
+    def snapshot(self) -> Any:
+        return self._held
 
-    def on_slice_retry(self, slice_id: str) -> None:  # noqa: ARG002 - a hook
-        """Put it back."""
-        self._held = list(self._before)
+    @override
+    def restore(self, snapshot: Any) -> None:
+        self._held = snapshot
 
-    def on_slice_failed(self, slice_id: str) -> None:  # noqa: ARG002 - a hook
-        """Put it back."""
-        if not self._is_flushing:
-            self._held = list(self._before)
-
-    def on_flush_start(self) -> None:
-        """From now on everything is released."""
-        self._is_flushing = True
-
-    def on_flush_end(self) -> None:
-        """Go on as before."""
-        self._is_flushing = False
+    @override
+    def held_since(self) -> int | None:
+        return self._held[0][1] if self._held else None
 
     @override
     def on_batch(self, records: list[Record]) -> list[Record]:
-        now = time.monotonic()
-        held = self._held
-        held.extend((now, record) for record in records)
+        now, number = time.monotonic(), self.ctx.slice_number
+        held = (*self._held, *((now, number, record) for record in records))
         is_due = bool(held) and (now - held[0][0]) * 1000 >= self.config.wait
         count = len(held)
-        if not (self._is_flushing or is_due):
+        if not (self.is_flushing or is_due):
             count -= count % self.config.size
-        released, self._held = held[:count], held[count:]
-        return [record for _, record in released]
-
-    @override
-    def shutdown(self) -> None:
-        if self._held:
-            raise OperationError(f"{len(self._held)} collected records were never released")
+        self._held = held[count:]
+        return [record for _, _, record in held[:count]]

@@ -1,0 +1,71 @@
+"""Processors that keep records from one slice to the next, and lose none of them."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from typing_extensions import override
+
+from tsd.errors import OperationError
+from tsd.operations.base import BatchProcessor
+
+
+class HoldingProcessor(BatchProcessor):
+    """Base of processors that hold records back.
+
+    A subclass keeps what it holds where `snapshot` and `restore` find it, and says with `held_since` how far
+    back that reaches. Then
+
+    * an attempt of a slice that fails leaves what was held before the slice, so that a retry neither loses
+      records of earlier slices nor doubles those of this one;
+    * the slices that it holds records of count as done only when these have left and the slice in which they
+      did has succeeded; when the worker dies before, they are run again.
+
+    Attributes:
+        is_flushing: No more slices come: release everything.
+    """
+
+    is_flushing: bool = False
+    _before: Any = None
+
+    def snapshot(self) -> Any:
+        """What is held now, such that nothing that happens later changes it."""
+        raise NotImplementedError
+
+    def restore(self, snapshot: Any) -> None:
+        """Hold again what a snapshot says; the snapshot itself must stay as it is."""
+        raise NotImplementedError
+
+    def held_since(self) -> int | None:
+        """The `OpContext.slice_number` of the oldest record that is held; None when none is."""
+        raise NotImplementedError
+
+    def on_slice_initialized(self, slice_id: str) -> None:  # noqa: ARG002 - a hook
+        """Note what is held before the slice."""
+        self._before = self.snapshot()
+
+    def on_slice_retry(self, slice_id: str) -> None:  # noqa: ARG002 - a hook
+        """Hold what was held before the slice."""
+        self.restore(self._before)
+
+    def on_slice_failed(self, slice_id: str) -> None:  # noqa: ARG002 - a hook
+        """Hold what was held before the slice; a flush that fails has no slice of its own."""
+        if not self.is_flushing:
+            self.restore(self._before)
+
+    def on_flush_start(self) -> None:
+        """From now on everything is released."""
+        self.is_flushing = True
+
+    def on_flush_end(self) -> None:
+        """Go on as before."""
+        self.is_flushing = False
+
+    @override
+    def shutdown(self) -> None:
+        if self.held_since() is not None:
+            raise OperationError(f"{self.name} ends with records that were never released")
+
+
+def oldest(processors: Sequence[HoldingProcessor]) -> int | None:
+    """The number of the oldest slice that any of them holds records of; None when none holds any."""
+    return min((n for each in processors if (n := each.held_since()) is not None), default=None)

@@ -1,0 +1,63 @@
+"""Data windows: records that stand for a group of records."""
+
+from collections.abc import Callable, Iterable
+from typing import Any, cast
+
+from tsd.operations.record import Record
+
+FIELD = "dataArray"
+"""The field of a window that holds its records, as Teraslice names it."""
+
+
+class DataWindow(Record):
+    """A record whose field `dataArray` is a list of records; its own key is what they have in common."""
+
+    __slots__ = ()
+
+    @classmethod
+    def of(cls, records: Iterable[Record], key: Any = None) -> "DataWindow":
+        """A window of these records.
+
+        Args:
+            records: What it holds.
+            key: Its key; None for none.
+
+        Raises:
+            ValueError: The key is none.
+        """
+        window = cls({FIELD: list(records)})
+        if key is not None:
+            window.set_key(key)
+        return window
+
+    @property
+    def records(self) -> list[Record]:
+        """The records in it; the very list, so changing it changes the window."""
+        return cast("list[Record]", self[FIELD])
+
+
+def within_windows(apply: Callable[[list[Record]], list[Record]], records: list[Record]) -> list[Record]:
+    """Apply a function of records to what is in windows, and to those that are in none.
+
+    Args:
+        apply: From records to records.
+        records: Records, windows or both. Records that stand beside each other are one batch, and so is
+            what is in a window.
+
+    Returns:
+        The results in order; each window keeps its key and holds what `apply` made of its records.
+    """
+    if DataWindow not in set(map(type, records)):
+        return apply(records)
+    results: list[Record] = []
+    plain: list[Record] = []
+    for record in records:
+        if not isinstance(record, DataWindow):
+            plain.append(record)
+            continue
+        if plain:
+            results += apply(plain)
+            plain = []
+        record[FIELD] = apply(record.records)
+        results.append(record)
+    return results + apply(plain) if plain else results

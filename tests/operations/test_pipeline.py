@@ -257,6 +257,32 @@ def test_there_is_nothing_to_flush_before_a_slice_or_after_a_failed_one():
     assert (fresh.flush(), failed.flush()) == (None, None)
 
 
+def test_what_is_held_is_flushed_also_after_a_failed_slice():
+    pipeline = make_pipeline(
+        {"_op": "collect", "size": 100, "wait": "1 hour"}, {"_op": "break", "times": 0}, max_retries=0
+    )
+    run(pipeline, {"n": 1})
+    pipeline.operations[2].attempts, pipeline.operations[2].config.times = 0, 1
+    assert run(pipeline, {"n": 2}, order=2).state == "error"
+    assert pipeline.held_since() == 1
+
+    assert pipeline.flush().records == [{"n": 1}]
+    assert pipeline.held_since() is None
+
+
+def test_a_pipeline_tells_the_oldest_slice_that_any_operation_holds():
+    pipeline = make_pipeline(
+        {"_op": "collect", "size": 2, "wait": "1 hour"}, {"_op": "collect", "size": 4, "wait": "1 hour"}
+    )
+    assert pipeline.may_hold
+    told = []
+    for order in range(1, 5):
+        run(pipeline, {"n": order}, order=order)
+        told.append(pipeline.held_since())
+    assert told == [1, 1, 1, None]
+    assert not make_pipeline("noop").may_hold
+
+
 def test_a_second_flush_does_nothing_and_a_slice_after_a_flush_is_normal():
     """Point 32."""
     pipeline = make_pipeline("noop")

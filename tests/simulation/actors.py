@@ -443,7 +443,7 @@ class Worker(Child):
         self.running: int | None = None
         self._queue: deque[SliceItem] = deque()
         self._is_ready = False
-        self._flushing = False
+        self._kept: list[SliceItem] = []
         self._execution: dict[str, Any] = {}
         self.machine = WorkerMachine(
             proc_id=spec.proc_id,
@@ -488,7 +488,7 @@ class Worker(Child):
             case ex.Drop():
                 self._queue = deque(item for item in self._queue if item[0] not in set(action.ns))
             case ex.Flush():
-                self.after(0.001, lambda: self.feed(ex.Flushed()))
+                self.after(0.001, self._flush)
             case ex.Exit():
                 self.exit(action.code)
             case _:
@@ -513,13 +513,28 @@ class Worker(Child):
             if key in plan.failing:
                 full = (n, int(SliceState.ERROR), plan.max_retries, "boom", None)
                 self.feed(ex.SlicesRan([], [full], us))
+            elif len(self._kept) < plan.keeps:
+                self._kept.append(item)
+                self.feed(ex.SlicesRan([], [], us, kept=[n]))
             else:
-                self._write(item)
-                self.feed(ex.SlicesRan([n], [], us))
+                self._kept.append(item)
+                self._release(us)
             if self.is_alive:
                 self._next()
 
         self.after(took, end)
+
+    def _release(self, busy_us: int = 0) -> None:
+        """What operations hold back leaves."""
+        items, self._kept = self._kept, []
+        for item in items:
+            self._write(item)
+        self.feed(ex.SlicesRan([item[0] for item in items], [], busy_us))
+
+    def _flush(self) -> None:
+        if self._kept:
+            self._release()
+        self.feed(ex.Flushed())
 
     def _write(self, item: SliceItem) -> None:
         """The sink: what a slice wrote replaces what the same slice wrote before."""

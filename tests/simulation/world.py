@@ -53,6 +53,8 @@ class Plan:
     poison: frozenset[tuple[int, int]] = frozenset()
     failing: frozenset[tuple[int, int]] = frozenset()
     workers: int = 2
+    keeps: int = 0
+    """Operations hold the records of completed slices back until there are so many."""
 
     @property
     def everything(self) -> set[tuple[int, int]]:
@@ -483,10 +485,11 @@ def make_plan(rng: Random, lineage: str) -> Plan:
     def some(chance: float) -> frozenset[tuple[int, int]]:
         return frozenset(rng.sample(keys, 1)) if keys and rng.random() < chance else frozenset()
 
+    is_once = rng.random() < 0.75
     return Plan(
         lineage=lineage,
         totals=totals,
-        is_once=rng.random() < 0.75,
+        is_once=is_once,
         is_recoverable=rng.random() < 0.9,
         max_queue_length=rng.choice([1, 5, 100]),
         slice_s=rng.choice([0.001, 0.05, 1.0]),
@@ -494,6 +497,8 @@ def make_plan(rng: Random, lineage: str) -> Plan:
         poison=some(0.15),
         failing=some(0.15),
         workers=rng.randint(1, 4),
+        # Nothing makes a persistent execution that has nothing to do release what operations hold back.
+        keeps=rng.choice([0, 0, 0, 2, 50]) if is_once else 0,
     )
 
 

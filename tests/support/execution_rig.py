@@ -252,9 +252,12 @@ class ModelSlicer:
 
 
 class RigWorker:
-    """A worker core and a model of its operation thread."""
+    """A worker core and a model of its operation thread.
 
-    def __init__(self, rig, peer, number, *, duration_s, outcome, build_s):
+    With `keeps` its operations hold the records of completed slices back until there are so many.
+    """
+
+    def __init__(self, rig, peer, number, *, duration_s, outcome, build_s, keeps=0):
         self.rig = rig
         self.peer = peer
         self.machine = WorkerMachine(
@@ -264,6 +267,8 @@ class RigWorker:
         self.duration_s = duration_s
         self.outcome = outcome
         self.build_s = build_s
+        self.keeps = keeps
+        self.kept = []
         self.queue = deque()
         self.running = None
         self.is_ready = False
@@ -326,7 +331,7 @@ class RigWorker:
                 self.queue = deque(item for item in self.queue if item[0] not in action.ns)
             case ev.Flush():
                 self.flushes += 1
-                self.rig.after(0, lambda: self.feed(ev.Flushed()))
+                self.rig.after(0, self.flush)
             case ev.SetLogLevel():
                 self.log_levels.append(action.level)
             case ev.Exit():
@@ -353,16 +358,35 @@ class RigWorker:
         if self.is_dead or self.running is not item:
             return
         self.running = None
-        self.ran.append(item)
-        self.rig.ran_requests.add(item[3])
         n = item[0]
         busy_us = int(duration_s * 1e6)
         verdict = self.outcome(item) if self.outcome else None
-        if verdict is None:
-            self.feed(ev.SlicesRan([n], [], busy_us))
-        else:
+        if verdict is not None:
+            self.write(item)
             self.feed(ev.SlicesRan([], [(n, *verdict)], busy_us))
+        elif len(self.kept) < self.keeps:
+            self.kept.append(item)
+            self.feed(ev.SlicesRan([], [], busy_us, kept=[n]))
+        else:
+            self.release([item], busy_us)
         self.begin()
+
+    def write(self, item):
+        """What a slice had is in the sink."""
+        self.ran.append(item)
+        self.rig.ran_requests.add(item[3])
+
+    def release(self, more=(), busy_us=0):
+        """What was kept leaves, with these."""
+        items, self.kept = [*self.kept, *more], []
+        for item in items:
+            self.write(item)
+        self.feed(ev.SlicesRan([item[0] for item in items], [], busy_us))
+
+    def flush(self):
+        if self.kept and not self.is_dead:
+            self.release()
+        self.feed(ev.Flushed())
 
     def die(self, *, exit_code=None, signal=9, tell=True):
         """The process ends suddenly; its node says so at once."""
@@ -623,10 +647,12 @@ class Rig:
             peer, machine = worker.peer, self.machine
             self.carry(lambda: self.feed(ev.FromWorker(peer, message), machine))
 
-    def worker(self, number=1, *, duration_s=0.01, outcome=None, build_s=0.0, start=1) -> RigWorker:
+    def worker(self, number=1, *, duration_s=0.01, outcome=None, build_s=0.0, start=1, keeps=0) -> RigWorker:
         """Start a worker process."""
         peer = f"{EX}/{self.generation}/w{number}.{start}"
-        worker = RigWorker(self, peer, number, duration_s=duration_s, outcome=outcome, build_s=build_s)
+        worker = RigWorker(
+            self, peer, number, duration_s=duration_s, outcome=outcome, build_s=build_s, keeps=keeps
+        )
         self.workers[peer] = worker
         worker.feed(ev.Tick())
         return worker

@@ -10,8 +10,9 @@ from tsd.core.messages import KINDS, WorkerBye
 from tsd.errors import Fatal
 from tsd.mesh.codec import BODY_BYTES_MAX, Codec
 from tsd.observe.blackbox import BlackBox
+from tsd.operations.context import Interrupted
 from tsd.operations.outcome import SliceOutcome
-from tsd.worker.operator import ChainFlushed, Closed, Crashed, Interruption, Opened, Operator, Ran
+from tsd.worker.operator import ChainFlushed, Closed, Crashed, Interruption, Kept, Opened, Operator, Ran
 
 DONE = SliceOutcome(state="completed")
 
@@ -20,10 +21,14 @@ class FakeChain:
     """A chain whose slices do what `on_run` says."""
 
     wants_finished = True
+    records_read = 0
 
-    def __init__(self, on_run=lambda slice_: DONE, on_initialize=lambda: None):
+    def __init__(self, on_run=lambda slice_: DONE, on_initialize=lambda: None, on_flush=lambda: DONE):
         self.on_run = on_run
         self.on_initialize = on_initialize
+        self.on_flush = on_flush
+        self.may_hold = False
+        self.oldest = None
         self.ran = []
         self.told = []
         self.is_shut_down = False
@@ -38,8 +43,15 @@ class FakeChain:
     def finished(self, slice_id):
         self.told.append(slice_id)
 
+    @property
+    def slice_number(self):
+        return len(self.ran)
+
+    def held_since(self):
+        return self.oldest
+
     def flush(self):
-        return DONE
+        return self.on_flush()
 
     def shutdown(self):
         self.is_shut_down = True
@@ -260,3 +272,110 @@ async def test_the_thread_wakes_the_loop_once_until_it_looks(box):
 
     assert len(numbers(operator.words())) == 1000
     assert len(wakes) == 1
+
+
+# --- what operations hold back
+
+
+def held_at(chain, by_order):
+    """The oldest slice that is held when the slice of that order has been run."""
+
+    def run(slice_):
+        chain.oldest = by_order.get(slice_.slicer_order)
+        return DONE
+
+    chain.may_hold = True
+    chain.on_run = run
+    return chain
+
+
+async def test_a_slice_is_kept_until_nothing_of_it_and_of_those_before_is_held(box):
+    chain = held_at(FakeChain(), {1: 1, 2: 1, 3: 3, 4: None})
+    running = Running(chain, box)
+    running.operator.start()
+    running.operator.add(map(item, (1, 2, 3, 4)))
+    await running.close()
+
+    told = [(type(word).__name__, word.number) for word in running.said if isinstance(word, Ran | Kept)]
+    assert told == [
+        ("Kept", 1),
+        ("Kept", 2),
+        ("Ran", 1),
+        ("Ran", 2),
+        ("Kept", 3),
+        ("Ran", 3),
+        ("Ran", 4),
+    ]
+
+
+async def test_the_time_of_a_kept_slice_is_told_once(box):
+    chain = held_at(FakeChain(), {1: 1})
+    running = Running(chain, box)
+    running.operator.start()
+    running.operator.add([item(1), item(2)])
+    await running.close()
+    first = next(word for word in running.said if isinstance(word, Ran) and word.number == 1)
+    assert first.busy_us == 0
+
+
+async def test_a_slice_that_fails_ends_at_once_and_those_before_stay_kept(box):
+    chain = held_at(FakeChain(), {1: 1, 2: 1})
+    bad = SliceOutcome(state="error", error="no")
+    keep = chain.on_run
+    chain.on_run = lambda slice_: (keep(slice_), bad)[1] if slice_.slicer_order == 2 else keep(slice_)
+    running = Running(chain, box)
+    running.operator.start()
+    running.operator.add([item(1), item(2)])
+    await running.close()
+    assert [(w.number, w.outcome.state) for w in running.said if isinstance(w, Ran)] == [(2, "error")]
+
+
+async def test_a_flush_ends_what_is_kept_before_it_is_answered(box):
+    chain = held_at(FakeChain(), {1: 1, 2: 1})
+
+    def flush():
+        chain.oldest = None
+        return DONE
+
+    chain.on_flush = flush
+    running = Running(chain, box)
+    running.operator.start()
+    running.operator.add([item(1), item(2)])
+    running.operator.flush()
+    await running.hear_first(ChainFlushed)
+    assert [type(word) for word in running.said[-3:]] == [Ran, Ran, ChainFlushed]
+    assert numbers(running.said) == [1, 2]
+    await running.close()
+
+
+@pytest.mark.parametrize("fault", ["raises", "holds on"])
+async def test_what_a_flush_could_not_release_is_in_error(box, fault):
+    chain = held_at(FakeChain(), {1: 1, 2: 1})
+    chain.on_flush = lambda: SliceOutcome(state="error", error="disk full") if fault == "raises" else DONE
+    running = Running(chain, box)
+    running.operator.start()
+    running.operator.add([item(1), item(2)])
+    running.operator.flush()
+    flushed = await running.hear_first(ChainFlushed)
+    ended = [word for word in running.said if isinstance(word, Ran)]
+    assert [(word.number, word.outcome.state) for word in ended] == [(1, "error"), (2, "error")]
+    assert flushed.outcome.state == "error"
+    reason = "disk full" if fault == "raises" else "did not release"
+    assert all(reason in word.outcome.error for word in ended)
+    await running.close()
+
+
+async def test_a_flush_that_is_cut_short_gives_back_what_is_kept(box):
+    chain = held_at(FakeChain(), {1: 1})
+
+    def flush():
+        raise Interrupted("stopping")
+
+    chain.on_flush = flush
+    running = Running(chain, box)
+    running.operator.start()
+    running.operator.add([item(1)])
+    running.operator.flush()
+    await running.hear_first(ChainFlushed)
+    assert [word.number for word in running.said if isinstance(word, Interruption)] == [1]
+    await running.close()

@@ -391,7 +391,11 @@ class LeaseGranted:
 
 @attrs.frozen(kw_only=True)
 class WorkerHello:
-    """Worker to controller: here I am, holding these slices. Results not yet seen follow the welcome."""
+    """Worker to controller: here I am, holding these slices. Results not yet seen follow the welcome.
+
+    Attributes:
+        kept: Numbers of slices that were run, and whose records an operation holds back.
+    """
 
     protocol: int
     ex_id: str
@@ -399,6 +403,7 @@ class WorkerHello:
     number: int
     pid: int
     holds: list[int]
+    kept: list[int] = attrs.field(factory=list)
     """Numbers of slices held, begun or not, whose result was not yet seen by the controller."""
 
 
@@ -440,6 +445,8 @@ class Results:
         done: Numbers of slices completed at the first attempt, without analytics.
         full: All others that ended.
         returned: Numbers of slices given back without having been begun.
+        kept: Numbers of slices that were run, and whose records an operation holds back: what becomes of them
+            is told in a later message.
         busy_us: Microseconds of work that the results of this message took.
         records: Records that the reader gave since the message before.
     """
@@ -450,6 +457,7 @@ class Results:
     returned: list[int]
     busy_us: int
     records: int = 0
+    kept: list[int] = attrs.field(factory=list)
 
 
 @attrs.frozen(kw_only=True)
@@ -467,13 +475,18 @@ class GiveBack:
 
 
 @attrs.frozen(kw_only=True)
+class FlushKept:
+    """Controller to worker: no more slices come for now; let operations release what they hold back."""
+
+
+@attrs.frozen(kw_only=True)
 class WorkerBeat:
     """Worker to controller: every beat.
 
     Attributes:
         running: Number of the slice in work.
         running_for_s: For how long.
-        held: How many more are held.
+        held: How many more are held; kept ones do not count.
     """
 
     running: int | None
@@ -525,7 +538,16 @@ ToController = (
 )
 FromController = ControllerHello | ControllerBeat | RecoveryAsk | RecordBatch | StatusReport
 ToWorker = (
-    Again | Refused | Alive | WorkerWelcome | Slices | ResultsSeen | GiveBack | WorkerSettings | StopWorker
+    Again
+    | Refused
+    | Alive
+    | WorkerWelcome
+    | Slices
+    | ResultsSeen
+    | GiveBack
+    | FlushKept
+    | WorkerSettings
+    | StopWorker
 )
 FromWorker = WorkerHello | WorkerBeat | Results | WorkerBye
 Message = ToNode | FromNode | AssetAsk | ToLibrary | ToController | FromController | ToWorker | FromWorker
@@ -558,6 +580,7 @@ KINDS: dict[str, type] = {
     "results": Results,
     "seen": ResultsSeen,
     "give-back": GiveBack,
+    "flush": FlushKept,
     "beat": WorkerBeat,
     "settings": WorkerSettings,
     "stop": StopWorker,

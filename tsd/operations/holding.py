@@ -1,6 +1,6 @@
 """Processors that keep records from one slice to the next, and lose none of them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from typing_extensions import override
@@ -66,6 +66,48 @@ class HoldingProcessor(BatchProcessor):
             raise OperationError(f"{self.name} ends with records that were never released")
 
 
-def oldest(processors: Sequence[HoldingProcessor]) -> int | None:
-    """The number of the oldest slice that any of them holds records of; None when none holds any."""
-    return min((n for each in processors if (n := each.held_since()) is not None), default=None)
+class Holdings:
+    """How far back what the operations of a process hold reaches, as numbers of slices.
+
+    A record that goes from one holding operation to the next comes to the second in a later slice than the
+    one that it is of. So what comes to the second counts as old as what the first held when the slice began.
+    """
+
+    def __init__(self, holders: Sequence[Callable[[], int | None]]) -> None:
+        """Begin with nothing held.
+
+        Args:
+            holders: The `held_since` of each, in the order in which records pass them.
+        """
+        self._holders = tuple(holders)
+        self._since: list[int | None] = [None] * len(self._holders)
+        # For each, by number of a slice: the oldest slice of what can have come to it in that one.
+        self._ages: list[dict[int, int]] = [{} for _ in self._holders]
+
+    def __bool__(self) -> bool:
+        return bool(self._holders)
+
+    def begin(self, number: int) -> None:
+        """A slice begins."""
+        oldest = number
+        for index, since in enumerate(self._since):
+            self._ages[index][number] = oldest
+            if since is not None and since < oldest:
+                oldest = since
+
+    def since(self) -> int | None:
+        """The number of the oldest slice of which records are held; None when none are."""
+        for index, held_since in enumerate(self._holders):
+            self._since[index] = self._look(self._ages[index], held_since())
+        return min((n for n in self._since if n is not None), default=None)
+
+    @staticmethod
+    def _look(ages: dict[int, int], number: int | None) -> int | None:
+        if number is None:
+            ages.clear()
+            return None
+        for known in list(ages):
+            if known >= number:
+                break
+            del ages[known]
+        return ages.get(number, number)

@@ -15,6 +15,7 @@ from tsd.operations.base import Component, Fetcher
 from tsd.operations.build import build, build_apis
 from tsd.operations.collector import relax_collector
 from tsd.operations.context import Interrupted, OpContext
+from tsd.operations.holding import Holdings
 from tsd.operations.outcome import Analytics, SliceOutcome, text_of
 from tsd.operations.record import Record
 from tsd.operations.registry import Registry
@@ -78,6 +79,9 @@ class Pipeline:
         self._on_finished = hooks("on_slice_finished")
         self._on_flush_start = hooks("on_flush_start")
         self._on_flush_end = hooks("on_flush_end")
+        # An API has what operations gave to it, so records pass it last.
+        in_order = (*self.operations, *self.apis.components)
+        self._holdings = Holdings([each.held_since for each in in_order if hasattr(each, "held_since")])
         fetcher = self.operations[0]
         assert isinstance(fetcher, Fetcher), "the first operation of a checked job is a reader"
         self._fetch = bind_fetch(fetcher, self.context)
@@ -90,6 +94,20 @@ class Pipeline:
     def wants_finished(self) -> bool:
         """Whether `finished` does anything."""
         return bool(self._on_finished)
+
+    @property
+    def may_hold(self) -> bool:
+        """Whether some operation or API may hold records of a slice back when it has been run."""
+        return bool(self._holdings)
+
+    @property
+    def slice_number(self) -> int:
+        """How many slices were begun."""
+        return self.context.slice_number
+
+    def held_since(self) -> int | None:
+        """The number of the oldest slice of which records are held back; None when none are."""
+        return self._holdings.since()
 
     def initialize(self) -> None:
         """Initialize the APIs, then the operations in the order of the job.
@@ -115,6 +133,8 @@ class Pipeline:
         context = self.context
         context.slice = slice_
         context.slice_number += 1
+        if self._holdings:
+            self._holdings.begin(context.slice_number)
         context.attempt = 1
         self._last = None  # so that a flush after an interruption does nothing
         if self._analytics is not None:
@@ -260,11 +280,13 @@ class Pipeline:
 
         Returns:
             The outcome, with the analytics of the last slice and of the flush added up; None when there is
-            nothing to flush: no slice was run, or the last one failed.
+            nothing to flush: no slice was run, or the last one failed and nothing is held back.
         """
         last = self._last
         if last is None or last.state != "completed":
-            return None
+            if self.held_since() is None:
+                return None
+            last = _CLEAN
         self._last = None
         self._flush_count += 1
         context = self.context

@@ -40,6 +40,20 @@ class Chain(Protocol):
         """Records that the fetcher gave so far."""
         ...
 
+    @property
+    def may_hold(self) -> bool:
+        """Whether some operation may hold records of a slice back when it has been run."""
+        ...
+
+    @property
+    def slice_number(self) -> int:
+        """How many slices were begun."""
+        ...
+
+    def held_since(self) -> int | None:
+        """The number of the oldest slice of which records are held back; None when none are."""
+        ...
+
     def initialize(self) -> None:
         """Make ready."""
 
@@ -73,10 +87,18 @@ class Opened:
 
 @attrs.frozen
 class Ran:
-    """A slice has ended."""
+    """A slice has ended; the time of one that was kept was told before."""
 
     number: int
     outcome: SliceOutcome
+    busy_us: int
+
+
+@attrs.frozen
+class Kept:
+    """A slice was run, and an operation holds records of it back; `Ran` or `Interruption` follows."""
+
+    number: int
     busy_us: int
 
 
@@ -106,7 +128,9 @@ class Crashed:
     error: str
 
 
-Word = Opened | Ran | Interruption | ChainFlushed | Closed | Crashed
+_NOT_RELEASED = "an operation held records back that a flush did not release"
+
+Word = Opened | Ran | Kept | Interruption | ChainFlushed | Closed | Crashed
 """What the thread says to the loop."""
 
 
@@ -143,6 +167,8 @@ class Operator:
         self._running: tuple[int, float] | None = None
         self._chain: Chain | None = None
         self._is_broken = False
+        # What was run and is not done yet: number of the slice in the chain, and what became of it.
+        self._kept: deque[tuple[int, Ran]] = deque()
         # What the task has bound for its log lines holds for those of user code too.
         bound = contextvars.copy_context().run
         self._thread = threading.Thread(target=bound, args=(self._work,), name="operations", daemon=True)
@@ -278,9 +304,43 @@ class Operator:
 
     def _flush(self, chain: Chain) -> None:
         try:
-            self._say(ChainFlushed(chain.flush()))
+            outcome = chain.flush()
         except Interrupted:
+            self._end_kept(lambda ran: Interruption(ran.number))
             self._say(ChainFlushed(None))
+            return
+        if outcome is None:
+            outcome = SliceOutcome(state="completed")
+        if outcome.state == "completed" and chain.held_since() is not None:
+            outcome = attrs.evolve(outcome, state="error", error=_NOT_RELEASED)
+        if outcome.state == "completed":
+            self._note_flush(outcome, chain.slice_number)
+            self._end_kept(lambda ran: ran)
+        else:
+            self._end_kept(lambda ran: attrs.evolve(ran, outcome=_failed_by(outcome, ran.outcome)))
+        self._say(ChainFlushed(outcome))
+
+    def _note_flush(self, outcome: SliceOutcome, last_number: int) -> None:
+        """The flush carries on the last slice: its analytics are of both."""
+        if outcome.analytics is not None and self._kept and self._kept[-1][0] == last_number:
+            number, ran = self._kept.pop()
+            both = attrs.evolve(ran.outcome, analytics=outcome.analytics)
+            self._kept.append((number, attrs.evolve(ran, outcome=both)))
+
+    def _end_kept(self, word_of: Callable[[Ran], Word], before: int | None = None) -> None:
+        """Say what became of the kept slices; of those before a number, or of all."""
+        while self._kept and (before is None or self._kept[0][0] < before):
+            self._say(word_of(self._kept.popleft()[1]))
+
+    def _keep_or_say(self, chain: Chain, ran: Ran) -> None:
+        """Say that a slice has ended, unless an operation holds records back that may be of it."""
+        oldest = chain.held_since()
+        self._end_kept(lambda ran: ran, before=oldest)
+        if oldest is None or ran.outcome.state != "completed":
+            self._say(ran)
+            return
+        self._kept.append((chain.slice_number, attrs.evolve(ran, busy_us=0)))
+        self._say(Kept(ran.number, ran.busy_us))
 
     def _run_waiting(self, chain: Chain) -> None:
         """Run until nothing waits, or until the chain can not go on."""
@@ -306,10 +366,22 @@ class Operator:
             )
             try:
                 outcome = run(slice_)
-                word: Word = Ran(number, outcome, round((now() - began) * 1e6))
-                self._is_broken = outcome.is_fatal
             except Interrupted:
-                word = Interruption(number)
+                self._running = None
+                clear()
+                self._say(Interruption(number))
+                continue
+            self._is_broken = outcome.is_fatal
+            ran = Ran(number, outcome, round((now() - began) * 1e6))
             self._running = None
             clear()
-            self._say(word)
+            if chain.may_hold:
+                self._keep_or_say(chain, ran)
+            else:
+                self._say(ran)
+
+
+def _failed_by(flush: SliceOutcome, outcome: SliceOutcome) -> SliceOutcome:
+    """What became of a slice whose records were lost in a flush that failed."""
+    error = f"The flush that was to release its records failed, caused by {flush.error}"
+    return attrs.evolve(outcome, state="error", error=error, analytics=None)

@@ -45,7 +45,17 @@ from tsd.operations.pipeline import Pipeline
 from tsd.operations.registry import Registry
 from tsd.operations.runtime import make_context
 from tsd.settings import Settings
-from tsd.worker.operator import ChainFlushed, Closed, Crashed, Interruption, Opened, Operator, Ran, Word
+from tsd.worker.operator import (
+    ChainFlushed,
+    Closed,
+    Crashed,
+    Interruption,
+    Kept,
+    Opened,
+    Operator,
+    Ran,
+    Word,
+)
 from tsd.worker.tidings import Tidings
 
 RESULTS_PAUSE_S = 0.001
@@ -234,6 +244,10 @@ class WorkerShell:
                 case Ran():
                     results.add(word)
                     continue
+                case Kept():
+                    results.kept.append(word.number)
+                    results.busy_us += word.busy_us
+                    continue
                 case Interruption():
                     results.returned.append(word.number)
                     continue
@@ -288,12 +302,13 @@ class _Results:
         self.done: list[int] = []
         self.full: list[FullResult] = []
         self.returned: list[int] = []
+        self.kept: list[int] = []
         self.busy_us = 0
         self.fatal = ""
 
     def is_empty(self) -> bool:
         """Whether there is nothing to say."""
-        return not (self.done or self.full or self.returned)
+        return not (self.done or self.full or self.returned or self.kept)
 
     def add(self, ran: Ran) -> None:
         """Take in one result."""
@@ -311,4 +326,4 @@ class _Results:
 
     def event(self, records: int) -> SlicesRan:
         """Them all, with the records that were read since the last one."""
-        return SlicesRan(self.done, self.full, self.busy_us, self.returned, self.fatal, records)
+        return SlicesRan(self.done, self.full, self.busy_us, self.returned, self.fatal, records, self.kept)

@@ -48,11 +48,14 @@ class Promises(RuleBasedStateMachine):
         mode=st.sampled_from(["", "", *RecoveryMode]),
         old=st.lists(st.sampled_from(list(SliceState)), max_size=40),
         ends=st.sampled_from(["by itself", "by itself", "drain", "now", "terminated"]),
+        keeps=st.sampled_from([0, 0, 1, 5, 200]),
     )
-    def begin(self, *, seed, counts, bad, slow, deadly, persistent, mode, old, ends):
+    def begin(self, *, seed, counts, bad, slow, deadly, persistent, mode, old, ends, keeps):
         # A slice that fails while recovering fails the execution, which is tested elsewhere.
         self.bad = bad if not mode else set()
         self.slow, self.deadly, self.ends = slow, deadly if not mode else set(), ends
+        # Nothing makes a persistent execution that has nothing to do release what operations hold back.
+        self.keeps = 0 if persistent and ends == "by itself" else keeps
         self.starts = 0
         records = {}
         if mode:
@@ -90,6 +93,7 @@ class Promises(RuleBasedStateMachine):
             start=self.starts,
             duration_s=lambda item: SLOW if item[2] in self.slow | self.deadly else FAST,
             outcome=lambda item: (3, 1, "bad", None) if item[2] in self.bad else None,
+            keeps=self.keeps,
         )
 
     @rule(seconds=st.sampled_from([0.002, 0.01, 0.05, 0.3, 1.0, 2.5, 8.0]))
@@ -169,7 +173,7 @@ class Promises(RuleBasedStateMachine):
         machine = self.rig.machine
         held = {}
         for peer, worker in machine._table.members.items():
-            for n, entry in worker.held.items():
+            for n, entry in (*worker.held.items(), *worker.kept.items()):
                 assert n not in held, "held twice"
                 assert entry.holder == peer
                 assert entry.state == START
@@ -177,6 +181,7 @@ class Promises(RuleBasedStateMachine):
         waiting = {n: e for n, e in machine._ledger.unfinished.items() if n not in held}
         assert all(e.state == PENDING and e.holder is None for e in waiting.values())
         assert len(waiting) == machine._ledger.waiting
+        assert machine._ledger.kept == sum(len(w.kept) for w in machine._table.members.values())
         assert held.keys() <= machine._ledger.unfinished.keys()
         assert machine._dispatcher.active == sum(bool(w.held) for w in machine._table.members.values())
 

@@ -12,6 +12,7 @@ from tsd.core.messages import (
     PROTOCOL,
     Again,
     Alive,
+    FlushKept,
     FromWorker,
     GiveBack,
     Message,
@@ -163,10 +164,13 @@ class WorkerDesk:
 
     def _resync(self, worker: Worker, hello: WorkerHello, at_ms: int) -> None:
         """What it does not hold got lost on the way (or was held by an earlier word) and waits again."""
-        holds = set(hello.holds)
-        missing = [entry for n, entry in worker.held.items() if n not in holds]
+        # First: what it keeps may have come to it by an earlier word than the one that we remember.
+        self.ledger.keep(worker, hello.kept)
+        holds = {*hello.holds, *hello.kept}
+        missing = [entry for n, entry in (*worker.held.items(), *worker.kept.items()) if n not in holds]
         for entry in missing:
-            del worker.held[entry.item[0]]
+            if worker.held.pop(entry.item[0], None) is None:
+                self.ledger.unkeep(worker, entry.item[0])
         if missing:
             self.dispatcher.put_back(missing, at_ms)
 
@@ -190,9 +194,17 @@ class WorkerDesk:
         self.outbox.send(worker.peer, ResultsSeen(seq=message.seq))
         self.table.busy_us += message.busy_us
         self.table.records_read += message.records
+        kept_before = self.ledger.kept
         count = self._count(worker, message, now, at_ms)
-        if count:
+        # The time of one that is released now was told when it was kept.
+        count += self.ledger.kept - kept_before
+        if message.kept:
+            kept_before = self.ledger.kept
+            self.ledger.keep(worker, message.kept)
+            count += self.ledger.kept - kept_before
+        if message.done or message.full or message.kept:
             worker.progress_at = now
+        if count > 0:
             worker.note_pace(count, message.busy_us, self.limits.credit_s, self.limits.credit_max)
         if message.returned:
             self._take_back(worker, message.returned, at_ms)
@@ -215,7 +227,8 @@ class WorkerDesk:
 
     def _take_back(self, worker: Worker, returned: list[int], at_ms: int) -> None:
         worker.asked_back = False
-        entries = [entry for n in returned if (entry := worker.held.pop(n, None)) is not None]
+        found = (worker.held.pop(n, None) or self.ledger.unkeep(worker, n) for n in returned)
+        entries = [entry for entry in found if entry is not None]
         self.dispatcher.put_back(entries, at_ms)
 
     def _beat(self, worker: Worker, beat: WorkerBeat, now: float) -> None:
@@ -242,8 +255,10 @@ class WorkerDesk:
         worker = self.table.remove(peer, is_lost=is_lost)
         self.has_changed = True
         if worker is not None:
-            entries = list(worker.held.values())
+            entries = [*worker.held.values(), *worker.kept.values()]
+            self.ledger.kept -= len(worker.kept)
             worker.held.clear()
+            worker.kept.clear()
             self.dispatcher.put_back(entries, at_ms)
             self.dispatcher.forget(worker)
             if worker.reserved:
@@ -303,6 +318,7 @@ class WorkerDesk:
             self._release(worker.peer, at_ms, is_lost=True)
             self.outbox.send(worker.peer, Refused(reason="given up: its link was down for too long"))
         for worker in self.table.members.values():
+            worker.flush_asked = False
             if worker.log_level != self.log_level:
                 worker.log_level = self.log_level
                 self.outbox.send(worker.peer, WorkerSettings(log_level=self.log_level))
@@ -315,6 +331,13 @@ class WorkerDesk:
     def recall(self) -> None:
         """Ask for all that is not begun."""
         self.outbox.sends += self.dispatcher.recall()
+
+    def flush_kept(self) -> None:
+        """Ask the workers that keep slices to release them, each once a beat."""
+        for worker in self.table.members.values():
+            if worker.kept and not worker.flush_asked:
+                worker.flush_asked = True
+                self.outbox.send(worker.peer, FlushKept())
 
     def set_log_level(self, level: str | None) -> None:
         """Tell all workers the level; `round` repeats it to those that did not get it."""

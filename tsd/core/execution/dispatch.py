@@ -168,7 +168,7 @@ class Dispatcher:
 
     def arm(self, now: float) -> None:
         """Look at idle workers soon, if others hold slices ahead."""
-        if self.steal_at == _NEVER and self._idle and self.ledger.held() > self.active:
+        if self.steal_at == _NEVER and self._idle and self.ledger.loaded() > self.active:
             self.steal_at = max(now, self._stolen_at + STEAL_PAUSE_S)
 
     def look_for_room(self) -> None:
@@ -323,7 +323,7 @@ class Dispatcher:
         self.steal_at = _NEVER
         self._stolen_at = now
         idle = len(self._idle)
-        if self._queue or not idle or self.ledger.held() <= self.active:
+        if self._queue or not idle or self.ledger.loaded() <= self.active:
             return []
         sends: list[tuple[str, Message]] = []
         later = False

@@ -243,9 +243,11 @@ class SlicesRan:
         done: Numbers of those completed at the first attempt, without analytics.
         full: (n, state, retry_count, error, analytics) of the others.
         returned: Numbers of those that a shutdown cut short: not done, not failed.
-        busy_us: Microseconds that the ended ones took together.
+        busy_us: Microseconds that the ended and the kept ones took together.
         fatal: Not empty when the pipeline can not go on; the worker then ends with code 1.
         records: Records that the reader gave since the event before.
+        kept: Numbers of those that were run, and whose records an operation holds back; each ends, or is
+            returned, in a later event.
     """
 
     done: list[int]
@@ -254,6 +256,7 @@ class SlicesRan:
     returned: list[int] = attrs.field(factory=list)
     fatal: str = ""
     records: int = 0
+    kept: list[int] = attrs.field(factory=list)
 
 
 @attrs.frozen
@@ -265,7 +268,10 @@ class TookBack:
 
 @attrs.frozen
 class Flushed:
-    """Answer to `Flush`: `reason` is empty when the flush ended well."""
+    """Answer to `Flush`: `reason` is empty when the flush ended well.
+
+    The kept slices that it decided were told before, as `SlicesRan`.
+    """
 
     reason: str = ""
 
@@ -303,7 +309,7 @@ class Drop:
 
 @attrs.frozen
 class Flush:
-    """Action, once: run the flush of the pipeline. Answer: `Flushed`."""
+    """Action: run the flush of the pipeline after what is in the queue. Answer: `Flushed`."""
 
 
 WorkerAction = BuildPipeline | Run | TakeBack | Drop | Flush | SetLogLevel | Exit

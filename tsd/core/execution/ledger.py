@@ -3,6 +3,9 @@
 A slice is in `SliceLedger.unfinished` from the moment at which its slicer made it (or recovery brought it
 back) until its first result. In between it waits (state pending, no holder) or is held by exactly one
 worker (state start). What ends twice is counted once.
+
+A worker *keeps* a slice that it has run when an operation holds records of it back. Such a slice is not done:
+its first result comes when they have left, and if the worker dies before, it waits again.
 """
 
 from typing import TYPE_CHECKING
@@ -57,6 +60,7 @@ class SliceLedger:
         members: The connected workers, by identity; shared with `WorkerTable`.
         unfinished: Slices without a result, by number.
         waiting: How many of them no worker holds.
+        kept: How many of them were run and are kept by their worker.
         processed: Slices that ended, those in error included.
         failed: Slices that ended in error.
         refused_results: Results that were not counted, because one had come before.
@@ -73,6 +77,7 @@ class SliceLedger:
     members: "dict[str, Worker]"
     unfinished: dict[int, Slice] = attrs.field(factory=dict)
     waiting: int = 0
+    kept: int = 0
     processed: int = 0
     failed: int = 0
     refused_results: int = 0
@@ -84,8 +89,27 @@ class SliceLedger:
     disturbed: "list[Worker]" = attrs.field(factory=list)
 
     def held(self) -> int:
-        """How many slices workers hold."""
+        """How many slices workers hold, kept ones among them."""
         return len(self.unfinished) - self.waiting
+
+    def loaded(self) -> int:
+        """How many slices workers have to run yet, the running ones among them."""
+        return len(self.unfinished) - self.waiting - self.kept
+
+    def keep(self, worker: "Worker", numbers: list[int]) -> None:
+        """A worker has run these, and keeps them."""
+        for n in numbers:
+            entry = worker.held.pop(n, None)
+            if entry is not None:
+                worker.kept[n] = entry
+                self.kept += 1
+
+    def unkeep(self, worker: "Worker", n: int) -> Slice | None:
+        """A slice that the worker keeps, which it does no longer; None when it does not keep it."""
+        entry = worker.kept.pop(n, None)
+        if entry is not None:
+            self.kept -= 1
+        return entry
 
     def add(self, entry: Slice, pin: str | None) -> None:
         """Take in a slice that waits; its number is `made + 1`."""
@@ -118,7 +142,7 @@ class SliceLedger:
         ended: list[Slice] = []
         failures: list[Slice] = []
         for n in message.done:
-            entry = held.pop(n, None) or self._reclaim(n)
+            entry = held.pop(n, None) or self.unkeep(worker, n) or self._reclaim(n)
             if entry is None:
                 self.refused_results += 1
                 continue
@@ -130,7 +154,7 @@ class SliceLedger:
             ended.append(entry)
         for result in message.full:
             n = result[0]
-            entry = held.pop(n, None) or self._reclaim(n)
+            entry = held.pop(n, None) or self.unkeep(worker, n) or self._reclaim(n)
             if entry is None:
                 self.refused_results += 1
                 continue
@@ -174,7 +198,8 @@ class SliceLedger:
         if entry.holder is None:
             self.waiting -= 1
         elif holder := self.members.get(entry.holder):
-            holder.held.pop(n, None)
+            if holder.held.pop(n, None) is None:
+                self.unkeep(holder, n)
             self.disturbed.append(holder)
         return entry
 

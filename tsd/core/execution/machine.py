@@ -545,6 +545,18 @@ class ExecutionMachine:
         plan = self._plan
         return plan is not None and plan.is_read and plan.ends_the_execution
 
+    def _awaits_kept(self) -> bool:
+        """Whether only what operations hold back keeps the execution, or its recovery, from its end."""
+        if self._ledger.loaded():
+            return False
+        if self._ending is not None:
+            return not self._ending.is_reported
+        if self._ledger.waiting or self._wanted.paused:
+            return False
+        plan = self._plan
+        is_replaying = plan is not None and not self._is_replayed and plan.is_read and bool(plan.mode)
+        return is_replaying or self._slicing.is_finished
+
     def _leave(self, reason: str, *, drain: bool) -> None:
         """End this process; its workers end too."""
         self._desk.tell_all(StopWorker(drain=drain))
@@ -573,6 +585,8 @@ class ExecutionMachine:
             self._advance(now, at_ms)
         else:
             self._dispatcher.steal_at = _NEVER
+        if self._ledger.kept and self._awaits_kept():
+            desk.flush_kept()
         self._flush(now, at_ms, force=self._ending is not None)
         if now >= self._standing.check_at and self._standing.check(
             self._ledger.failed, self._ledger.processed, now

@@ -8,8 +8,10 @@ How a shell drives it (`tsd.core.execution.events` has the general rules and eve
 4. The operation thread takes slices from one queue, first in first out, once the pipeline is ready.
    `Run` appends to the queue, `TakeBack` takes from its tail (answer `TookBack`), `Drop` removes some.
 5. When slices have ended, feed one `SlicesRan` with all that ended since the last one. A slice that the end
-   of the process cut short goes into its `returned`, never into `done`.
-6. `Flush` comes once, when nothing is left in the queue; answer `Flushed`.
+   of the process cut short goes into its `returned`, never into `done`. One whose records an operation holds
+   back goes into `kept` first, and into one of the others when they have left.
+6. `Flush` comes when nothing is left in the queue, and the controller has no more or the process is to end;
+   answer `Flushed`, after the `SlicesRan` of the kept slices that it decided.
 7. SIGTERM is `Terminate()`, a second one `Terminate(hurry=True)`.
 8. On `Exit` flush what was sent (bounded) and end the process with that code, whatever still runs.
 
@@ -18,6 +20,7 @@ are to say exactly since when.
 """
 
 from collections import deque
+from collections.abc import Sequence
 from enum import Enum, auto
 from typing import assert_never
 
@@ -50,6 +53,7 @@ from tsd.core.messages import (
     PROTOCOL,
     Again,
     Alive,
+    FlushKept,
     FullResult,
     GiveBack,
     Refused,
@@ -111,6 +115,10 @@ class WorkerMachine:
         self._leave_at = _NEVER
         # Numbers of slices in the queue of the operation thread, the running one first.
         self._queue: dict[int, None] = {}
+        # Numbers of slices that were run and whose records an operation holds back.
+        self._kept: dict[int, None] = {}
+        self._wants_flush = False
+        self._is_flushing = False
         self._running_since = 0.0
         self._unseen: deque[Results] = deque()
         self._seq = 0
@@ -146,10 +154,7 @@ class WorkerMachine:
                 self._say_goodbye(event.reason, failed=True)
                 self._end(1, event.reason)
             case Flushed():
-                if event.reason:
-                    self._exit_code = 1
-                    self._exit_reason = f"flush failed: {event.reason}"
-                self._leave(now)
+                self._flushed(event, now)
             case NotSent():
                 # Hellos, beats and results are repeated anyway.
                 pass
@@ -181,6 +186,8 @@ class WorkerMachine:
                     self._unseen.popleft()
             case GiveBack():
                 self._take_back(message.count)
+            case FlushKept():
+                self._wants_flush = bool(self._kept) and not self._is_flushing
             case WorkerWelcome():
                 self._welcome(message, now)
             case Again():
@@ -212,6 +219,7 @@ class WorkerMachine:
                 number=self._number,
                 pid=self._pid,
                 holds=[*self._queue, *unseen],
+                kept=list(self._kept),
             ),
         )
 
@@ -243,6 +251,7 @@ class WorkerMachine:
 
     def _take(self, message: Slices, now: float) -> None:
         known = {n for results in self._unseen for n in _numbers(results)}
+        known.update(self._kept)
         items = [item for item in message.items if item[0] not in self._queue and item[0] not in known]
         if not items:
             return
@@ -267,8 +276,23 @@ class WorkerMachine:
             queue.pop(result[0], None)
         for n in event.returned:
             queue.pop(n, None)
+        kept = self._kept
+        if kept:
+            for n in (*event.done, *(result[0] for result in event.full), *event.returned):
+                kept.pop(n, None)
+        for n in event.kept:
+            queue.pop(n, None)
+            kept[n] = None
         self._running_since = now
-        self._report(event.done, event.full, event.returned, event.busy_us, now, records=event.records)
+        self._report(
+            event.done,
+            event.full,
+            event.returned,
+            event.busy_us,
+            now,
+            records=event.records,
+            kept=event.kept,
+        )
         if event.fatal:
             self._drain(1, event.fatal, now)
 
@@ -281,12 +305,19 @@ class WorkerMachine:
         now: float,
         *,
         records: int = 0,
+        kept: Sequence[int] = (),
     ) -> None:
-        if not (done or full or returned):
+        if not (done or full or returned or kept):
             return
         self._seq += 1
         results = Results(
-            seq=self._seq, done=done, full=full, returned=returned, busy_us=busy_us, records=records
+            seq=self._seq,
+            done=done,
+            full=full,
+            returned=returned,
+            busy_us=busy_us,
+            records=records,
+            kept=list(kept),
         )
         if not self._unseen:
             self._sent_at = now
@@ -310,13 +341,33 @@ class WorkerMachine:
             # Said at once, or the controller would go on handing out what comes straight back.
             self._beat(now)
 
-    def _go_on(self, now: float) -> None:
-        if self._part is _Part.DRAINING and not self._queue and not self._takings_back:
-            if self._is_ready and self._exit_code == 0:
-                self._part = _Part.FLUSHING
-                self._out.act(Flush())
-            else:
+    def _flushed(self, event: Flushed, now: float) -> None:
+        self._is_flushing = False
+        if self._part is not _Part.FLUSHING:
+            return
+        if event.reason:
+            self._exit_code = 1
+            self._exit_reason = f"flush failed: {event.reason}"
+        self._leave(now)
+
+    def _flush_when_idle(self, now: float) -> None:
+        """Flush, for the controller or before the end, when nothing is left to run."""
+        if self._queue or self._takings_back or self._is_flushing:
+            return
+        if self._part is _Part.DRAINING:
+            if not self._is_ready or self._exit_code:
+                # What is kept goes back with the last word: another worker runs it.
                 self._leave(now)
+                return
+            self._part = _Part.FLUSHING
+        elif self._part is not _Part.SERVING or not self._wants_flush:
+            return
+        self._wants_flush = False
+        self._is_flushing = True
+        self._out.act(Flush())
+
+    def _go_on(self, now: float) -> None:
+        self._flush_when_idle(now)
         if self._part is _Part.LEAVING and (not self._unseen or now >= self._leave_at):
             self._say_goodbye(self._exit_reason, failed=False)
             self._end(self._exit_code, self._exit_reason)

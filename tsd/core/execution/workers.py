@@ -25,6 +25,8 @@ class Worker:
     Attributes:
         peer: Its ProcessId.
         held: Slices it holds by number, in the order in which they were handed out.
+        kept: Slices that it has run and whose records an operation holds back; they need no credit.
+        flush_asked: It was asked since the last beat to release them.
         depth: Credits: how many slices it may hold.
         slice_us: Moving average of the time a slice takes.
         seq: Last `Results` taken in.
@@ -53,6 +55,8 @@ class Worker:
     progress_at: float
     log_level: str | None
     held: dict[int, Slice] = attrs.field(factory=dict)
+    kept: dict[int, Slice] = attrs.field(factory=dict)
+    flush_asked: bool = False
     depth: int = CREDITS_FIRST
     slice_us: float = 0.0
     seq: int = 0

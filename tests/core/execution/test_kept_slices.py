@@ -5,7 +5,7 @@ import pytest
 from tests.core.execution.test_worker_machine import Bench
 from tests.support.execution_rig import EX, Rig, numbers
 from tsd.core.execution import events as ev
-from tsd.core.messages import FlushKept, Results, StopWorker, WorkerBye, WorkerHello, WorkerWelcome
+from tsd.core.messages import FlushKept, Results, WorkerBye, WorkerHello, WorkerWelcome
 
 
 def kept(rig):
@@ -189,7 +189,7 @@ def test_a_worker_that_ends_while_it_flushes_flushes_what_came_meanwhile():
     bench.give(1)
     bench.feed(ev.SlicesRan([], [], 100, kept=[1]))
     bench.tell(FlushKept())
-    bench.tell(StopWorker(drain=True))
+    bench.feed(ev.Terminate())
     assert ev.Flush() not in bench.actions
     bench.ran(1)
     bench.feed(ev.Flushed())

@@ -212,7 +212,7 @@ def test_a_drain_gives_back_runs_to_the_end_flushes_and_says_goodbye():
 def test_a_drain_waits_only_so_long_for_its_results_to_be_seen():
     bench = Bench()
     bench.give(1)
-    bench.tell(StopWorker(drain=True))
+    bench.feed(ev.Terminate())
     bench.feed(ev.TookBack([]))
     bench.ran(1)
     bench.feed(ev.Flushed())
@@ -234,13 +234,23 @@ def test_a_slice_that_was_cut_short_is_returned():
     assert (bench.sends[0].done, bench.sends[0].full, bench.sends[0].returned) == ([], [], [1])
 
 
+def test_a_controller_that_ends_its_workers_is_told_nothing_more():
+    """It ends itself, so words for it would hold up the end of the worker until they are given up."""
+    bench = Bench()
+    bench.tell(StopWorker(drain=True))
+    assert bench.sends == []
+    bench.feed(ev.Flushed())
+    assert bench.sends == []
+    assert bench.exit().code == 0
+
+
 @pytest.mark.parametrize("event", [ev.Terminate(hurry=True), ev.FromController(StopWorker(drain=False))])
 def test_in_a_hurry_it_ends_at_once_and_what_it_holds_is_the_controllers_again(event):
     bench = Bench()
     bench.give(1, 2)
     bench.feed(event)
 
-    assert [WorkerBye] == kinds(bench.sends)
+    assert ([WorkerBye] if isinstance(event, ev.Terminate) else []) == kinds(bench.sends)
     assert bench.exit().code == 0
     assert (bench.ran(1).sends, bench.actions) == ([], [])
 

@@ -360,8 +360,7 @@ class Execution:
             out: Where effects go.
             now: The time.
             is_fault: The process is to blame (not its node), so it counts towards giving up.
-            has_drained: It left in order, so its workers may do so too: what they keep is of slices that
-                are recorded as completed.
+            has_drained: It left in order, so its workers may do so too: they flush and shut down.
         """
         controller = self.controller
         assert controller is not None
@@ -369,7 +368,7 @@ class Execution:
         out.saves.append(SaveGeneration(ex_id=self.ex_id, generation=self.generation, controller_node=None))
         out.log(
             "controller.lost",
-            is_warning=self.is_active and is_fault,
+            is_warning=self.is_active and is_fault and not (has_drained and self.status is Status.STOPPING),
             ex_id=self.ex_id,
             generation=self.generation,
             node_id=controller.node_id,

@@ -153,13 +153,13 @@ class NodeDesk:
     def _compare(self, node: Node, report: NodeHello | NodeBeat, out: Outbox, now: float) -> None:
         """Take in what a node runs and what ended there."""
         seen = tuple(each.proc_id for each in report.exits)
-        if set(seen) - set(node.exits_seen):
+        if news := set(seen) - set(node.exits_seen):
             node.is_stale = True
         node.exits_seen = seen
         revision = report.revision if isinstance(report, NodeBeat) else None
         gone, strays = self.members.take_report(node, report.runs, report.exits, revision)
         for ended in gone:
-            self._process_ended(node, ended, out, now)
+            self._process_ended(node, ended, out, now, is_news=ended.proc_id in news)
         for run in strays:
             execution = self.roster.get(run.ex_id)
             spec = execution.adopt(node, run, now) if execution else None
@@ -181,7 +181,9 @@ class NodeDesk:
                 execution.lose_controller(words, out, now, is_fault=False)
                 self.roster.touch(execution)
 
-    def _process_ended(self, node: Node, ended: ProcessExit, out: Outbox, now: float) -> None:
+    def _process_ended(
+        self, node: Node, ended: ProcessExit, out: Outbox, now: float, *, is_news: bool
+    ) -> None:
         execution = self.roster.get(ended.ex_id)
         name = parse_process_id(ended.proc_id)
         if execution is None or name is None:
@@ -192,13 +194,14 @@ class NodeDesk:
         is_fault = not node.is_draining
         controller = execution.controller
         if name.number > 0:
-            out.log(
-                "worker.ended",
-                ex_id=ended.ex_id,
-                proc_id=ended.proc_id,
-                node_id=node.node_id,
-                reason=describe_exit(ended),
-            )
+            if is_news:
+                out.log(
+                    "worker.ended",
+                    ex_id=ended.ex_id,
+                    proc_id=ended.proc_id,
+                    node_id=node.node_id,
+                    reason=describe_exit(ended),
+                )
             execution.worker_ended(ended, now, is_fault=is_fault)
         elif controller is not None and controller.proc_id == ended.proc_id:
             execution.lose_controller(

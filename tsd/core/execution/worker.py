@@ -102,6 +102,7 @@ class WorkerMachine:
         self._beat_s = limits.beat_interval_s
         self._out = Outbox()
         self._part = _Part.SERVING
+        self._is_dismissed = False
         self._exit_code = 0
         self._exit_reason = ""
         self._is_welcomed = False
@@ -196,6 +197,8 @@ class WorkerMachine:
             case WorkerSettings():
                 self._set_log_level(message.log_level)
             case StopWorker():
+                # The controller ends too: words for it would only wait for somebody who is gone.
+                self._is_dismissed = True
                 if message.drain:
                     self._drain(0, "the execution needs it no more", now)
                 else:
@@ -338,8 +341,9 @@ class WorkerMachine:
             self._part = _Part.DRAINING
             self._exit_reason = reason
             self._take_back(-1)
-            # Said at once, or the controller would go on handing out what comes straight back.
-            self._beat(now)
+            if not self._is_dismissed:
+                # Said at once, or the controller would go on handing out what comes straight back.
+                self._beat(now)
 
     def _flushed(self, event: Flushed, now: float) -> None:
         self._is_flushing = False
@@ -412,6 +416,8 @@ class WorkerMachine:
         self._end(0, reason)
 
     def _say_goodbye(self, reason: str, *, failed: bool) -> None:
+        if self._is_dismissed:
+            return
         self._out.send(LISTENER, WorkerBye(reason=reason, failed=failed, mesh=self._mesh()))
 
     def _mesh(self) -> MeshCounts:

@@ -49,6 +49,12 @@ def measure_tsd(up: Up, args: argparse.Namespace, *, analytics: bool) -> dict:
     }
 
 
+def rate_of(up: Up, slices: int, workers: int, *, analytics: bool) -> float:
+    """Slices a second of one run."""
+    args = argparse.Namespace(slices=slices, workers=workers)
+    return measure_tsd(up, args, analytics=analytics)["rate"]
+
+
 def measure_limit(args: argparse.Namespace) -> dict:
     command = [sys.executable, args.limit, "--workers", str(args.workers), "--slices", str(args.slices)]
     done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=300)

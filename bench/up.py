@@ -23,14 +23,48 @@ class Up:
     """A running `tsd up`.
 
     Attributes:
-        pid: Its session holds all processes of the cluster.
         client: Of its API.
     """
 
-    def __init__(self, pid: int, client: MasterClient, data_dir: Path) -> None:
-        self.pid = pid
-        self.client = client
+    def __init__(self, config: Path, data_dir: Path, *, needs_node: bool) -> None:
+        self._config = config
         self._data_dir = data_dir
+        self._needs_node = needs_node
+        self._start()
+
+    def _start(self) -> None:
+        command = [sys.executable, "-m", "tsd.cli.main", "up", "--config", str(self._config)]
+        ApiFile.in_folder(self._data_dir).remove()
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=sys.stderr, start_new_session=True
+        )
+        self.client = _wait_until_ready(self._process, self._data_dir, needs_node=self._needs_node)
+
+    @property
+    def pid(self) -> int:
+        """Its session holds all processes of the cluster."""
+        return self._process.pid
+
+    @property
+    def store_path(self) -> Path:
+        """Its database."""
+        return self._data_dir / "store.db"
+
+    @contextlib.contextmanager
+    def stopped(self) -> Iterator[None]:
+        """While it is down; it is started again on the way out."""
+        self.end()
+        yield
+        self._start()
+
+    def end(self) -> None:
+        """End all of its processes."""
+        self._process.send_signal(signal.SIGTERM)
+        try:
+            self._process.wait(STOP_WITHIN_S)
+        except subprocess.TimeoutExpired:
+            os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
 
     def run(self, job: dict) -> dict:
         """Run a job to its end; the execution as the API has it.
@@ -38,17 +72,29 @@ class Up:
         Raises:
             RuntimeError: It did not complete.
         """
-        ex_id = self.client.post("/v1/jobs", job)["ex_id"]
+        return self.wait(self.client.post("/v1/jobs", job)["ex_id"])
+
+    def wait(self, ex_id: str) -> dict:
+        """Wait for the end of an execution; as `run`."""
         while (execution := self.client.get(f"/v1/ex/{ex_id}"))["_status"] not in TERMINAL:
             time.sleep(0.1)
         if execution["_status"] != "completed":
             raise RuntimeError(f"{execution['_status']}: {execution.get('_failureReason')}")
         return execution
 
+    def ended_between(self, ex_id: str) -> tuple[int, int]:
+        """When the first and the last slice of an execution ended (Unix ms)."""
+        with contextlib.closing(sqlite3.connect(f"file:{self.store_path}?mode=ro", uri=True)) as store:
+            return store.execute(
+                "SELECT min(slices.updated), max(slices.updated) FROM slices JOIN executions USING (ex_no)"
+                " WHERE ex_id = ? AND state = 2",
+                (ex_id,),
+            ).fetchone()
+
     def slices(self, ex_id: str) -> tuple[int, int]:
         """How many slices are stored as completed, and when the first of them ended (Unix ms)."""
-        path = self._data_dir / "store.db"
-        with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=10)) as store:
+        path = f"file:{self.store_path}?mode=ro"
+        with contextlib.closing(sqlite3.connect(path, uri=True, timeout=10)) as store:
             return store.execute(
                 "SELECT count(*), min(slices.updated) FROM slices JOIN executions USING (ex_no)"
                 " WHERE ex_id = ? AND state = 2",
@@ -57,42 +103,52 @@ class Up:
 
 
 @contextlib.contextmanager
-def running_up(slots: int) -> Iterator[Up]:
-    """A cluster on this host, ended on the way out, also when SIGTERM ends the bench."""
+def running_up(slots: int, *, needs_node: bool = True, **settings: object) -> Iterator[Up]:
+    """A cluster on this host, ended on the way out, also when SIGTERM ends the bench.
+
+    Args:
+        slots: Of its node.
+        needs_node: Wait for the node, too; else only until the master is ready.
+        settings: More of the section `tsd` of its cluster file.
+    """
     signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
     with tempfile.TemporaryDirectory(prefix="tsd-bench-") as folder:
         data_dir = Path(folder) / "data"
         config = Path(folder) / "tsd.yaml"
         document = {
-            "terafoundation": {"log_level": "warn"},
+            "terafoundation": {"log_level": os.environ.get("BENCH_LOG", "warn")},
             "teraslice": {"port": 0, "workers": slots, "slicer_port_range": "30000:32767"},
-            "tsd": {"mesh_port": 0, "data_dir": str(data_dir)},
+            "tsd": {"mesh_port": 0, "data_dir": str(data_dir), **settings},
         }
         config.write_text(json.dumps(document))  # JSON is YAML
-        command = [sys.executable, "-m", "tsd.cli.main", "up", "--config", str(config)]
-        process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=sys.stderr, start_new_session=True
-        )
+        up = Up(config, data_dir, needs_node=needs_node)
         try:
-            yield Up(process.pid, _wait_until_ready(process, data_dir), data_dir)
+            yield up
         finally:
-            process.send_signal(signal.SIGTERM)
-            try:
-                process.wait(STOP_WITHIN_S)
-            except subprocess.TimeoutExpired:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
+            up.end()
 
 
-def _wait_until_ready(process: subprocess.Popen, data_dir: Path) -> MasterClient:
+def wait_status(up: Up, job_id: str, wanted: str) -> None:
+    """Wait until the latest execution of a job has a status.
+
+    Raises:
+        RuntimeError: It ended in another one.
+    """
+    while (status := up.client.get(f"/v1/jobs/{job_id}/ex")["_status"]) != wanted:
+        if status in TERMINAL:
+            raise RuntimeError(f"it is {status}")
+        time.sleep(0.02)
+
+
+def _wait_until_ready(process: subprocess.Popen, data_dir: Path, *, needs_node: bool) -> MasterClient:
     deadline = time.monotonic() + START_WITHIN_S
     while time.monotonic() < deadline and process.poll() is None:
         url = ApiFile.in_folder(data_dir).read_url()
         if url is not None:
             client = MasterClient(url)
-            if client.is_ready() and _node_count(client):
+            if client.is_ready() and (not needs_node or _node_count(client)):
                 return client
-        time.sleep(0.05)
+        time.sleep(0.01)
     raise RuntimeError("the cluster did not start")
 
 

@@ -5,8 +5,8 @@ import time
 from bench.procs import Process, named, processes_of
 from bench.up import Up, running_up, wait_status
 
-IDLE_S = 15.0
-WATCHED = 3
+IDLE_S = 10.0
+WATCHED = 2
 DAEMONS = r"^tsd: (master|node|fork server)"
 
 
@@ -45,7 +45,7 @@ def paused_cores(up: Up) -> list[float]:
     time.sleep(2)
     up.client.post(f"/v1/jobs/{job_id}/_pause")
     time.sleep(3)
-    found = [cores_used(processes_of(up.pid), IDLE_S / WATCHED) for _ in range(WATCHED)]
+    found = [cores_used(processes_of(up.pid), IDLE_S) for _ in range(WATCHED)]
     up.client.post(f"/v1/jobs/{job_id}/_stop")
     return found
 
@@ -55,7 +55,7 @@ def measure() -> dict[str, list[float]]:
         time.sleep(3)
         daemons = named(processes_of(up.pid), DAEMONS)
         idle_mb = sum(one.memory_mb()["pss"] for one in daemons)
-        idle = [cores_used(processes_of(up.pid), IDLE_S / WATCHED) for _ in range(WATCHED)]
+        idle = [cores_used(processes_of(up.pid), IDLE_S) for _ in range(WATCHED)]
         return {
             "worker": worker_mb(up),
             "idle memory": [idle_mb],

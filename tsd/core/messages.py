@@ -38,6 +38,8 @@ def _is_of_execution(report: "ProcessReport | ProcessExit", _field: object, ex_i
 
 PROTOCOL = 1
 """Version of the wire; a hello with another one is refused with the reason."""
+IDLE_BEATS = 5
+"""A worker with nothing to do beats only at every fifth beat, so that paused and idle jobs cost nothing."""
 LINK_SILENCE_BEATS = 3
 """After so many beats without a word from the listener a dialer says hello again."""
 

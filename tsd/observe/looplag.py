@@ -6,7 +6,7 @@ import trio
 
 from tsd.core.histograms import Histogram, Observations
 
-PAUSE_S: Final = 0.25
+PAUSE_S: Final = 1.0
 BOUNDS_S: Final = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 
 

@@ -7,6 +7,7 @@ from tsd.core.execution import events as ev
 from tsd.core.execution.worker import WorkerMachine
 from tsd.core.messages import (
     Again,
+    Alive,
     GiveBack,
     Refused,
     Results,
@@ -165,12 +166,33 @@ def test_slices_that_are_no_longer_ours_are_dropped():
 
 def test_silence_leads_to_a_new_hello():
     bench = Bench()
+    bench.give(1)
     sends = bench.sleep(6)
 
     assert WorkerHello in kinds(sends)
     assert bench.machine.wake_at() is not None
     bench.sleep(3_600)
     assert bench.exit() is None
+
+
+def test_a_worker_with_nothing_to_do_beats_seldom_and_says_hello_later():
+    busy, idle = Bench(), Bench()
+    busy.give(1)
+    idle.sleep(5)  # the rhythm changes at a beat
+    said = {}
+    for bench in (busy, idle):
+        sends = []
+        for _ in range(20):
+            sends += bench.sleep(1)
+            bench.tell(Alive())
+        said[bench] = kinds(sends).count(WorkerBeat)
+    assert said[busy] >= 4 * said[idle] > 0
+
+    idle.give(1)
+    assert WorkerBeat in kinds(idle.sleep(1.5))
+    lonely = Bench()
+    assert WorkerHello not in kinds(lonely.sleep(5))
+    assert WorkerHello in kinds(lonely.sleep(20))
 
 
 def test_slices_are_given_back_on_request():

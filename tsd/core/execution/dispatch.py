@@ -190,13 +190,13 @@ class Dispatcher:
         queue = self._queue
         while queue and self._idle:
             worker = next(iter(self._idle.values()))
-            share = max(1, len(queue) // len(self._idle))
+            share = max(worker.batch, len(queue) // len(self._idle))
             if not self._give(worker, queue, share, turn):
                 break
         served: list[Worker] = []
         while queue and self._hungry:
-            share = max(1, len(queue) // len(self._hungry))
             worker = next(iter(self._hungry.values()))
+            share = max(worker.batch, len(queue) // len(self._hungry))
             self._unlist(worker)
             if now - worker.progress_at > NO_PROGRESS_S:
                 # Out of the list until it reports something, or `mend` comes by.

@@ -49,6 +49,7 @@ from tsd.core.execution.events import (
 from tsd.core.execution.outbox import LISTENER, Outbox
 from tsd.core.execution.terms import Limits
 from tsd.core.messages import (
+    IDLE_BEATS,
     LINK_SILENCE_BEATS,
     PROTOCOL,
     Again,
@@ -112,6 +113,8 @@ class WorkerMachine:
         self._log_level: str | None = None
         self._heard_at = -_NEVER
         self._beat_at = -_NEVER
+        # Between the last beat and the next one; longer while there is nothing to do.
+        self._pause_s = self._beat_s
         self._give_up_at: float | None = None
         self._leave_at = _NEVER
         # Numbers of slices in the queue of the operation thread, the running one first.
@@ -229,7 +232,7 @@ class WorkerMachine:
     def _welcome(self, welcome: WorkerWelcome, now: float) -> None:
         self._reconnects += self._was_welcomed and not self._is_welcomed
         self._is_welcomed = True
-        self._beat_s = welcome.beat_interval_s
+        self._beat_s = self._pause_s = welcome.beat_interval_s
         self._beat_at = now + self._beat_s
         self._give_up_at = None
         if not self._was_welcomed:
@@ -263,6 +266,8 @@ class WorkerMachine:
             return
         if not self._queue:
             self._running_since = now
+            self._pause_s = self._beat_s
+            self._beat_at = min(self._beat_at, now + self._beat_s)
         self._queue.update(dict.fromkeys(item[0] for item in items))
         self._out.act(Run(items))
 
@@ -385,8 +390,11 @@ class WorkerMachine:
             self._beat(now)
 
     def _beat(self, now: float) -> None:
-        self._beat_at = now + self._beat_s
-        if not self._is_welcomed or now - self._heard_at >= LINK_SILENCE_BEATS * self._beat_s:
+        is_silent = now - self._heard_at >= LINK_SILENCE_BEATS * self._pause_s
+        is_idle = self._part is _Part.SERVING and not (self._queue or self._unseen)
+        self._pause_s = self._beat_s * (IDLE_BEATS if is_idle and self._is_welcomed else 1)
+        self._beat_at = now + self._pause_s
+        if not self._is_welcomed or is_silent:
             self._say_hello()
             return
         running = next(iter(self._queue), None) if self._is_ready else None

@@ -12,10 +12,12 @@ import attrs
 
 from tsd.core.counts import MeshCounts, plus, without_queue
 from tsd.core.execution.ledger import Slice
-from tsd.core.messages import LINK_SILENCE_BEATS
+from tsd.core.messages import IDLE_BEATS, LINK_SILENCE_BEATS
 
 CREDITS_FIRST = 2
 """Before anything is known of how long slices take: one to run, one ahead."""
+BATCH_WORK_US = 2_000
+"""Messages with less work than this cost more than a fair share of few slices among many workers brings."""
 
 
 @attrs.define(eq=False)
@@ -28,6 +30,7 @@ class Worker:
         kept: Slices that it has run and whose records an operation holds back; they need no credit.
         flush_asked: It was asked since the last beat to release them.
         depth: Credits: how many slices it may hold.
+        batch: How many it is given at least, if there are so many: work for `BATCH_WORK_US`.
         slice_us: Moving average of the time a slice takes.
         seq: Last `Results` taken in.
         heard_at: When it was last heard.
@@ -58,6 +61,7 @@ class Worker:
     kept: dict[int, Slice] = attrs.field(factory=dict)
     flush_asked: bool = False
     depth: int = CREDITS_FIRST
+    batch: int = 1
     slice_us: float = 0.0
     seq: int = 0
     hello_at: float = 0.0
@@ -87,6 +91,7 @@ class Worker:
             weight = min(0.8, 0.2 * count)
             slice_us = self.slice_us + weight * (slice_us - self.slice_us)
         self.slice_us = slice_us
+        self.batch = 1 + int(BATCH_WORK_US / slice_us)
         self.depth = min(1 + int(credit_s * 1e6 / slice_us), 2 * self.depth, credit_max)
 
     def passes_over(self, running: int | None, held: int) -> bool:
@@ -180,13 +185,15 @@ class WorkerTable:
                 elif now - worker.down_since >= self.disconnect_timeout_s:
                     lost.append(worker)
                     continue
-            silent_s = now - worker.heard_at
+            # One that has nothing to do beats seldom.
+            rhythm_s = beat_s if worker.held else (IDLE_BEATS + 1) * beat_s
+            silent_s = now - max(worker.heard_at, worker.progress_at)
             worker.blocked = False
             worker.unreached = False
-            worker.probed = silent_s >= beat_s or worker.down_since is not None
+            worker.probed = silent_s >= rhythm_s or worker.down_since is not None
             if worker.probed:
                 probes.append(worker)
-            if silent_s >= LINK_SILENCE_BEATS * beat_s and worker.down_since is None:
+            if silent_s >= LINK_SILENCE_BEATS * rhythm_s and worker.down_since is None:
                 stalled += 1
         self.stalled = stalled
         return probes, lost

@@ -10,7 +10,7 @@ from tsd.operations.base import Definition, Kind
 from tsd.operations.config import ApiConfig, BaseConfig, OpConfig, describe
 from tsd.operations.registry import Registry
 from tsd.operations.standard.expressions import FUNCTIONS
-from tsd.operations.standard.filter import VALIDATORS
+from tsd.operations.standard.validators import VALIDATORS
 
 PAGE = "docs/operations.md"
 BEGIN = "<!-- The rest is written by `make docs` from the classes of the operations: change it there. -->\n"

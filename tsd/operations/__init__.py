@@ -23,7 +23,7 @@ from tsd.operations.holding import HoldingProcessor
 from tsd.operations.record import Record
 from tsd.operations.slice import Slice
 from tsd.operations.slicers import ParallelSlicer, RecoveryEntry, Slicer
-from tsd.operations.windows import DataWindow, within_windows
+from tsd.operations.windows import DataWindow, WindowProcessor, within_windows
 
 __all__ = [
     "Api",
@@ -49,6 +49,7 @@ __all__ = [
     "RecoveryEntry",
     "Slice",
     "Slicer",
+    "WindowProcessor",
     "api",
     "load",
     "operation",

@@ -12,14 +12,25 @@ from tsd.operations.bundled import OperationBundle, import_bundle
 
 STANDARD_MODULES = (
     "tsd.operations.standard.collect",
+    "tsd.operations.standard.conditions",
     "tsd.operations.standard.data_generator",
+    "tsd.operations.standard.date_router",
+    "tsd.operations.standard.dedupe",
     "tsd.operations.standard.delay",
     "tsd.operations.standard.derive",
     "tsd.operations.standard.fields",
     "tsd.operations.standard.file_exporter",
     "tsd.operations.standard.file_reader",
     "tsd.operations.standard.filter",
+    "tsd.operations.standard.filter_by_date",
+    "tsd.operations.standard.filter_by_fields",
+    "tsd.operations.standard.json_parser",
+    "tsd.operations.standard.keys",
     "tsd.operations.standard.noop",
+    "tsd.operations.standard.routes",
+    "tsd.operations.standard.samples",
+    "tsd.operations.standard.short_ids",
+    "tsd.operations.standard.stdout",
     "tsd.operations.standard.test_reader",
 )
 _API_KINDS = (Kind.API, Kind.OBSERVER)

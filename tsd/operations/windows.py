@@ -3,6 +3,9 @@
 from collections.abc import Callable, Iterable
 from typing import Any, cast
 
+from typing_extensions import override
+
+from tsd.operations.base import BatchProcessor
 from tsd.operations.record import Record
 
 FIELD = "dataArray"
@@ -61,3 +64,15 @@ def within_windows(apply: Callable[[list[Record]], list[Record]], records: list[
         record[FIELD] = apply(record.records)
         results.append(record)
     return results + apply(plain) if plain else results
+
+
+class WindowProcessor(BatchProcessor):
+    """Base of processors that treat the records in a window as they treat those of a slice: write `apply`."""
+
+    def apply(self, records: list[Record]) -> list[Record]:
+        """Process records that belong together: those of a window, or of a slice that are in none."""
+        raise NotImplementedError
+
+    @override
+    def on_batch(self, records: list[Record]) -> list[Record]:
+        return within_windows(self.apply, records)

@@ -1,4 +1,4 @@
-"""set_field, copy_field and drop_field: edit fields of records."""
+"""set_field, copy_field, drop_field, remove_empty_fields, copy_metadata_field: edit fields of records."""
 
 import copy
 from typing import Any
@@ -11,6 +11,7 @@ from tsd.operations.base import BatchProcessor, operation
 from tsd.operations.config import OpConfig, opt
 from tsd.operations.record import Record
 from tsd.operations.standard.paths import MISSING, drop_path, get_path, set_path
+from tsd.operations.windows import WindowProcessor
 
 
 def _some_value(value: Any) -> Any:
@@ -29,11 +30,11 @@ class SetFieldConfig(OpConfig):
 
 
 @operation("set_field", config=SetFieldConfig)
-class SetField(BatchProcessor):
+class SetField(WindowProcessor):
     """Gives a field a value."""
 
     @override
-    def on_batch(self, records: list[Record]) -> list[Record]:
+    def apply(self, records: list[Record]) -> list[Record]:
         field, value, overwrite = self.config.field, self.config.value, self.config.overwrite
         is_shared = isinstance(value, dict | list)
         for record in records:
@@ -52,11 +53,11 @@ class CopyFieldConfig(OpConfig):
 
 
 @operation("copy_field", config=CopyFieldConfig)
-class CopyField(BatchProcessor):
+class CopyField(WindowProcessor):
     """Copies a field; a missing or null one copies nothing."""
 
     @override
-    def on_batch(self, records: list[Record]) -> list[Record]:
+    def apply(self, records: list[Record]) -> list[Record]:
         source, destination = self.config.source, self.config.destination
         for record in records:
             value = get_path(record, source)
@@ -75,12 +76,55 @@ class DropFieldConfig(OpConfig):
 
 
 @operation("drop_field", config=DropFieldConfig)
-class DropField(BatchProcessor):
+class DropField(WindowProcessor):
     """Removes fields."""
 
     @override
-    def on_batch(self, records: list[Record]) -> list[Record]:
+    def apply(self, records: list[Record]) -> list[Record]:
         for path in self.config.field:
             for record in records:
                 drop_path(record, path)
+        return records
+
+
+@operation("remove_empty_fields")
+class RemoveEmptyFields(BatchProcessor):
+    """Removes the fields that are null, blank text, or an array or object without anything in it.
+
+    Numbers, booleans and dates stay, and so does an array of null.
+    """
+
+    @override
+    def on_batch(self, records: list[Record]) -> list[Record]:
+        for record in records:
+            for name in [name for name, value in record.items() if _is_empty(value)]:
+                del record[name]
+        return records
+
+
+def _is_empty(value: Any) -> bool:
+    if isinstance(value, str):
+        return not value or value.isspace()
+    return value is None or (isinstance(value, list | dict | tuple) and not value)
+
+
+@attrs.define(kw_only=True)
+class CopyMetadataFieldConfig(OpConfig):
+    """Options of copy_metadata_field."""
+
+    destination: str = opt(convert=formats.required_string, doc="path of the field to copy it to")
+    meta_key: str = opt("_key", convert=formats.required_string, doc="name of the metadata")
+
+
+@operation("copy_metadata_field", config=CopyMetadataFieldConfig)
+class CopyMetadataField(BatchProcessor):
+    """Copies metadata into a field; what is not there copies nothing."""
+
+    @override
+    def on_batch(self, records: list[Record]) -> list[Record]:
+        name, destination = self.config.meta_key, self.config.destination
+        for record in records:
+            value = record.metadata.get(name, MISSING)
+            if value is not MISSING:
+                set_path(record, destination, value)
         return records

@@ -1,10 +1,7 @@
-"""filter and filter_by_required_fields: let records through, or not."""
+"""filter: lets records through, or not."""
 
-import ipaddress
-import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
-from urllib.parse import urlsplit
 
 import attrs
 from typing_extensions import override
@@ -14,94 +11,14 @@ from tsd.operations.base import BatchProcessor, operation
 from tsd.operations.config import OpConfig, opt
 from tsd.operations.record import Record
 from tsd.operations.standard.paths import MISSING, get_path
+from tsd.operations.standard.validators import VALIDATORS, compile_regex, ip_test, same, validator_name
 
 _KINDS = ("match", "regex", "ip_range", "validator", "size")
-_FLAGS = {"i": re.IGNORECASE, "m": re.MULTILINE, "s": re.DOTALL}
 _WHOLE = "doc"
 _CHAR_B, _NUMBER_B, _BOOL_B = 2, 8, 4
 
 Test = Callable[[Any], bool]
 """Whether one value matches."""
-
-
-def compile_regex(text: str) -> "re.Pattern[str]":
-    """A pattern of `/text/flags`, or of the text alone; the flags g, u and y mean nothing here.
-
-    Raises:
-        ValueError: It is no pattern.
-    """
-    match = re.fullmatch(r"/(.*)/([a-z]*)", text, re.DOTALL)
-    body, flags = match.groups() if match else (text, "")
-    body = re.sub(r"\(\?<(?![=!])", "(?P<", body)  # how JavaScript names groups
-    try:
-        return re.compile(body, sum(_FLAGS.get(flag, 0) for flag in flags))
-    except re.error as error:
-        raise ValueError(f"{text} is no regular expression: {error}") from error
-
-
-def same(left: Any, right: Any) -> bool:
-    """Whether two values are equal, and 1 is not true."""
-    return isinstance(left, bool) == isinstance(right, bool) and bool(left == right)
-
-
-_EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s.]+")
-_UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
-
-
-def _is_ip(value: Any, _args: Any) -> bool:
-    try:
-        ipaddress.ip_address(value)
-    except ValueError:
-        return False
-    return isinstance(value, str)
-
-
-def _is_url(value: Any, _args: Any) -> bool:
-    try:
-        parts = urlsplit(value)
-    except (ValueError, AttributeError, TypeError):
-        return False
-    return isinstance(value, str) and parts.scheme in {"http", "https", "ftp"} and bool(parts.netloc)
-
-
-def _in_ip_range(value: Any, args: Any) -> bool:
-    return isinstance(args, Mapping) and "cidr" in args and _ip_test(args["cidr"])(value)
-
-
-def _is_length(value: Any, args: Any) -> bool:
-    if not isinstance(value, str) or not isinstance(args, Mapping):
-        return False
-    length = args.get("length")
-    if length is not None:
-        return bool(len(value) == length)
-    return bool(args.get("min", 0) <= len(value) <= args.get("max", len(value)))
-
-
-def _argument(args: Any) -> Any:
-    return args.get("value") if isinstance(args, Mapping) else args
-
-
-VALIDATORS: Mapping[str, Callable[[Any, Any], bool]] = {
-    "isEmail": lambda value, _: isinstance(value, str) and _EMAIL.fullmatch(value) is not None,
-    "isIP": _is_ip,
-    "inIPRange": _in_ip_range,
-    "isURL": _is_url,
-    "isUUID": lambda value, _: isinstance(value, str) and _UUID.fullmatch(value) is not None,
-    "isAlpha": lambda value, _: isinstance(value, str) and value.isascii() and value.isalpha(),
-    "isAlphanumeric": lambda value, _: isinstance(value, str) and value.isascii() and value.isalnum(),
-    "isString": lambda value, _: isinstance(value, str),
-    "isBoolean": lambda value, _: isinstance(value, bool),
-    "isNumber": lambda value, _: isinstance(value, int | float) and not isinstance(value, bool),
-    "isInteger": lambda value, _: isinstance(value, int) and not isinstance(value, bool),
-    "isLength": _is_length,
-    "contains": lambda value, args: isinstance(value, str) and str(_argument(args)) in value,
-    "equals": lambda value, args: same(value, _argument(args)),
-}
-"""The validators that filter knows, each of (value, arguments)."""
-
-
-def _validator(value: Any) -> str | None:
-    return None if value is None else formats.one_of(VALIDATORS)(value)
 
 
 def _rules(value: Any) -> list[dict[str, Any]]:
@@ -112,6 +29,10 @@ def _rules(value: Any) -> list[dict[str, Any]]:
     raise ValueError("must be an array of objects with field and value")
 
 
+def _action(value: Any) -> str | None:
+    return None if value is None else formats.one_of(("drop", "keep"))(value)
+
+
 @attrs.define(kw_only=True)
 class FilterConfig(OpConfig):
     """Options of filter."""
@@ -119,9 +40,12 @@ class FilterConfig(OpConfig):
     field: list[str] = opt(convert=formats.string_list, doc="path or paths; any that matches counts")
     value: Any = opt(None, doc="what to look for, or a list of it; null also stands for a missing field")
     invert: bool = opt(False, doc="keep what matches, rather than remove it")
+    action: str | None = opt(
+        None, convert=_action, doc="drop or keep what matches: says plainly what invert means; tsd's own"
+    )
     array_index: int = opt(-1, doc="test only this element of an array")
     filter_by: str = opt("match", choices=_KINDS, doc="how to look")
-    validation_function: str | None = opt(None, convert=_validator, doc="for the validator kind")
+    validation_function: str | None = opt(None, convert=validator_name, doc="for the validator kind")
     validation_function_args: Any = opt(None, doc="its arguments")
     filtered_to_dead_letter_queue: bool = opt(False, doc="reject what is removed")
     exception_rules: list[dict[str, Any]] = opt(
@@ -130,10 +54,17 @@ class FilterConfig(OpConfig):
         doc="objects with field, value, and regex true or false: a record that fits one stays",
     )
 
+    @property
+    def keeps_matches(self) -> bool:
+        """Whether what matches stays, and the rest goes."""
+        return self.invert if self.action is None else self.action == "keep"
+
     @override
     def faults(self) -> Iterator[tuple[str, str]]:
         if not self.field:
             yield "field", "must not be empty"
+        if self.action == "drop" and self.invert:
+            yield "action", "drop and invert contradict each other"
         if self.filter_by == "validator" and self.validation_function is None:
             yield "validation_function", f"is required, one of {', '.join(VALIDATORS)}"
         try:
@@ -158,7 +89,7 @@ def make_test(config: FilterConfig) -> Test:
         case "regex":
             return _any_of([_regex_test(text) for text in wanted])
         case "ip_range":
-            return _any_of([_ip_test(text) for text in wanted])
+            return _any_of([ip_test(text) for text in wanted])
         case "size":
             (limit,) = [formats.number(value) for value in wanted]
             return lambda value: rough_size(value) > limit
@@ -179,18 +110,6 @@ def _match_test(wanted: list[Any]) -> Test:
 def _regex_test(text: Any) -> Test:
     search = compile_regex(formats.required_string(text)).search
     return lambda value: search(value if isinstance(value, str) else str(value)) is not None
-
-
-def _ip_test(text: Any) -> Test:
-    network = ipaddress.ip_network(formats.required_string(text), strict=False)
-
-    def test(value: Any) -> bool:
-        try:
-            return isinstance(value, str) and ipaddress.ip_address(value) in network
-        except ValueError:
-            return False
-
-    return test
 
 
 def _any_of(tests: list[Test]) -> Test:
@@ -241,7 +160,7 @@ class Filter(BatchProcessor):
 
     @override
     def on_batch(self, records: list[Record]) -> list[Record]:
-        wanted, matches, rules = self.config.invert, self._matches, self._rules
+        wanted, matches, rules = self.config.keeps_matches, self._matches, self._rules
         kept, removed = [], []
         for record in records:
             if matches(record) is wanted or (rules and any(rule(record) for rule in rules)):
@@ -269,36 +188,3 @@ class Filter(BatchProcessor):
             elif _fits(self._test, value):
                 return True
         return False
-
-
-def _and_or(value: Any) -> str:
-    return formats.one_of(("AND", "OR"))(value.upper() if isinstance(value, str) else value)
-
-
-@attrs.define(kw_only=True)
-class RequiredFieldsConfig(OpConfig):
-    """Options of filter_by_required_fields."""
-
-    required_fields: list[str] = opt(convert=formats.string_list, doc="fields that must not be null")
-    filter_type: str = opt("AND", convert=_and_or, doc="AND: all of them; OR: any")
-    invert: bool = opt(False, doc="keep the records that lack them")
-
-    @override
-    def faults(self) -> Iterator[tuple[str, str]]:
-        if not self.required_fields:
-            yield "required_fields", "must not be empty"
-
-
-@operation("filter_by_required_fields", config=RequiredFieldsConfig)
-class FilterByRequiredFields(BatchProcessor):
-    """Keeps the records that have all or any of the fields."""
-
-    @override
-    def on_batch(self, records: list[Record]) -> list[Record]:
-        fields, wanted = self.config.required_fields, not self.config.invert
-        combine = all if self.config.filter_type == "AND" else any
-        return [
-            record
-            for record in records
-            if combine(record.get(field) is not None for field in fields) is wanted
-        ]

@@ -1,5 +1,6 @@
 """Fields by path: `a.b.0` is element 0 of field b of field a; a field of that very name wins."""
 
+import itertools
 from typing import Any
 
 MISSING = object()
@@ -24,18 +25,29 @@ def get_path(record: dict[str, Any], path: str) -> Any:
 
 
 def set_path(record: dict[str, Any], path: str, value: Any) -> None:
-    """Set the value at a path; objects on the way are made, and take the place of what is none."""
+    """Set the value at a path; objects on the way are made, and take the place of what can not be entered."""
     if path in record or "." not in path:
         record[path] = value
         return
-    *parents, last = path.split(".")
-    place = record
-    for step in parents:
-        inner = place.get(step)
-        if not isinstance(inner, dict):
-            inner = place[step] = {}
+    steps = path.split(".")
+    place: Any = record
+    for step, following in itertools.pairwise(steps):
+        at = _place(place, step)
+        inner = place.get(at) if isinstance(place, dict) else place[at]
+        if not _can_enter(inner, following):
+            inner = place[at] = {}
         place = inner
-    place[last] = value
+    place[_place(place, steps[-1])] = value
+
+
+def _place(place: Any, step: str) -> Any:
+    return int(step) if isinstance(place, list) else step
+
+
+def _can_enter(place: Any, step: str) -> bool:
+    if isinstance(place, list):
+        return step.isdecimal() and int(step) < len(place)
+    return isinstance(place, dict)
 
 
 def drop_path(record: dict[str, Any], path: str) -> None:

@@ -1,0 +1,91 @@
+"""set_field_conditional and drop_field_conditional: edit a field when a value says so."""
+
+import copy
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import attrs
+from typing_extensions import override
+
+from tsd.operations import formats
+from tsd.operations.base import BatchProcessor, operation
+from tsd.operations.config import OpConfig, opt
+from tsd.operations.record import Record
+from tsd.operations.standard.paths import MISSING, drop_path, get_path, set_path
+from tsd.operations.standard.validators import VALIDATORS, compile_regex, same, validator_name
+from tsd.operations.windows import WindowProcessor
+
+Test = Callable[[Any], bool]
+"""Whether a value counts."""
+
+
+@attrs.define(kw_only=True)
+class SetFieldConditionalConfig(OpConfig):
+    """Options of set_field_conditional."""
+
+    conditional_field: str = opt(convert=formats.required_string, doc="path of the field to look at")
+    conditional_values: list[Any] = opt([], doc="values that count; null also stands for a missing field")
+    set_field: str = opt(convert=formats.required_string, doc="path of the field to set")
+    value: Any = opt(None, doc="its value")
+
+
+@operation("set_field_conditional", config=SetFieldConditionalConfig)
+class SetFieldConditional(BatchProcessor):
+    """Sets a field, whatever it holds, when another one has one of the values."""
+
+    @override
+    def on_batch(self, records: list[Record]) -> list[Record]:
+        config = self.config
+        is_shared = isinstance(config.value, dict | list)
+        for record in records:
+            found = get_path(record, config.conditional_field)
+            found = None if found is MISSING else found
+            if any(same(found, wanted) for wanted in config.conditional_values):
+                set_path(record, config.set_field, copy.deepcopy(config.value) if is_shared else config.value)
+        return records
+
+
+def _regex(value: object) -> str | None:
+    if value is not None:
+        compile_regex(formats.required_string(value))
+    return value  # type: ignore[return-value]  # text, as required_string refuses all else
+
+
+@attrs.define(kw_only=True)
+class DropFieldConditionalConfig(OpConfig):
+    """Options of drop_field_conditional."""
+
+    field: str = opt(convert=formats.required_string, doc="path of the field to test, and to drop")
+    regex: str | None = opt(None, convert=_regex, doc="/pattern/flags that its text is to match")
+    validation_method: str | None = opt(None, convert=validator_name, doc="name of a validator instead")
+    validation_method_args: Any = opt(None, doc="arguments of the validator")
+    invert: bool = opt(False, doc="drop it when the test fails")
+
+    @override
+    def faults(self) -> Iterator[tuple[str, str]]:
+        if (self.regex is None) == (self.validation_method is None):
+            yield "regex", "exactly one of regex and validation_method is required"
+
+
+@operation("drop_field_conditional", config=DropFieldConditionalConfig)
+class DropFieldConditional(WindowProcessor):
+    """Drops a field when a test of its value succeeds. A regular expression matches no value but text."""
+
+    @override
+    def initialize(self) -> None:
+        config = self.config
+        if config.regex is not None:
+            search = compile_regex(config.regex).search
+            self._test: Test = lambda value: isinstance(value, str) and search(value) is not None
+        else:
+            validate, arguments = VALIDATORS[config.validation_method], config.validation_method_args
+            self._test = lambda value: validate(value, arguments)
+
+    @override
+    def apply(self, records: list[Record]) -> list[Record]:
+        field, test, invert = self.config.field, self._test, self.config.invert
+        for record in records:
+            value = get_path(record, field)
+            if value is not MISSING and test(value) is not invert:
+                drop_path(record, field)
+        return records

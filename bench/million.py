@@ -4,6 +4,7 @@ import contextlib
 import json
 import random
 import sqlite3
+import statistics
 import sys
 import time
 
@@ -29,12 +30,18 @@ def watch_memory(up: Up) -> tuple[dict[str, list[float]], str]:
             for name, found in sizes.items():
                 with contextlib.suppress(OSError, IndexError):
                     found.append(named(running, f"^tsd: {name}")[0].memory_mb()["uss"])
-        time.sleep(0.3)
+        time.sleep(0.1)
     if execution["_status"] != "completed":
         raise RuntimeError(execution["_failureReason"])
-    growth = {f"{name} growth": [(max(s) / s[0] - 1) * 100] for name, s in sizes.items()}
+    growth = {f"{name} growth": [grown_percent(found)] for name, found in sizes.items()}
     print(f"# MB {json.dumps({k: [round(x) for x in v] for k, v in sizes.items()})}", file=sys.stderr)
     return growth, ex_id
+
+
+def grown_percent(sizes: list[float]) -> float:
+    """From the first to the last tenth of what was seen; what waits in between comes and goes."""
+    tenth = max(1, len(sizes) // 10)
+    return (statistics.median(sizes[-tenth:]) / statistics.median(sizes[:tenth]) - 1) * 100
 
 
 def make_unfinished(up: Up, ex_id: str) -> None:
@@ -56,8 +63,8 @@ def recovery_s(up: Up, ex_id: str) -> float:
     up.wait(recovered)
     with contextlib.closing(sqlite3.connect(f"file:{up.store_path}?mode=ro", uri=True)) as store:
         first_ms, count = store.execute(
-            "SELECT min(updated), count(*) FROM slices JOIN executions USING (ex_no)"
-            " WHERE ex_id = ? AND updated >= ?",
+            "SELECT min(slices.updated), count(*) FROM slices JOIN executions USING (ex_no)"
+            " WHERE ex_id = ? AND slices.updated >= ?",
             (ex_id, int(began_ms)),
         ).fetchone()
     if count != UNFINISHED:

@@ -34,6 +34,13 @@ def share_of_ideal(up: Up) -> float:
     return ideal_ms / (last_ms - first_ms)
 
 
+def steady_rate(up: Up, workers: int) -> float:
+    """Slices a second in the second half of a job, when all workers are there."""
+    execution = up.run(job(10 * SLICES, workers, analytics=False))
+    half_ms, end_ms = up.second_half(execution["ex_id"])
+    return 5 * SLICES / (end_ms - half_ms) * 1000
+
+
 def measure() -> dict[str, list[float]]:
     found: dict[str, list[float]] = {key: [] for key in ("plain", "analytics", "work", "64 workers")}
     with running_up(MANY + 2) as up:
@@ -47,8 +54,7 @@ def measure() -> dict[str, list[float]]:
                 found["work"].append(share_of_ideal(up))
             print(f"# bare loop {bare:,.0f}, plain {plain:,.0f}", file=sys.stderr, flush=True)
         for _ in range(3):
-            two = rate_of(up, 5 * SLICES, 2, analytics=False)
-            many = rate_of(up, 5 * SLICES, MANY, analytics=False)
+            two, many = steady_rate(up, 2), steady_rate(up, MANY)
             found["64 workers"].append(many / two)
             print(f"# 2 workers {two:,.0f}, {MANY} workers {many:,.0f}", file=sys.stderr, flush=True)
     print(f"# medians {[round(statistics.median(v), 3) for v in found.values()]}", file=sys.stderr)

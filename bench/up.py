@@ -91,6 +91,15 @@ class Up:
                 (ex_id,),
             ).fetchone()
 
+    def second_half(self, ex_id: str) -> tuple[int, int]:
+        """When half of the slices of an execution had ended, and when all (Unix ms)."""
+        with contextlib.closing(sqlite3.connect(f"file:{self.store_path}?mode=ro", uri=True)) as store:
+            found = store.execute(
+                "SELECT slices.updated FROM slices JOIN executions USING (ex_no) WHERE ex_id = ? ORDER BY 1",
+                (ex_id,),
+            ).fetchall()
+        return found[len(found) // 2][0], found[-1][0]
+
     def slices(self, ex_id: str) -> tuple[int, int]:
         """How many slices are stored as completed, and when the first of them ended (Unix ms)."""
         path = f"file:{self.store_path}?mode=ro"

@@ -46,7 +46,7 @@ PAGE_B: Final = 8192
 """Larger than the default: a slice record with its request stays on one page."""
 CHECKPOINT_PAGES: Final = 2000
 """The log is moved into the database when it has so many pages (16 MiB), and when nothing is written."""
-CACHE_KIB: Final = 64 * 1024
+CACHE_KIB: Final = 8 * 1024
 """Memory for pages of the writing connection: fresh slices and the indexes over unfinished ones."""
 
 STEPS_BETWEEN_LOOKS: Final = 200_000

@@ -59,7 +59,7 @@ from tsd.worker.operator import (
 from tsd.worker.tidings import Tidings
 
 RESULTS_PAUSE_S = 0.001
-"""Results are looked at no more often than that: each look costs the operation thread the interpreter."""
+"""While slices wait results are looked at no more often: each look costs the thread the interpreter."""
 _BUSY_CLOSE_S = 1.0
 """How long a process that must end waits for a slice, or for a chain that initializes, that does not end."""
 
@@ -231,10 +231,13 @@ class WorkerShell:
         while True:
             await self._has_words.wait()
             self._has_words = trio.Event()
-            if self._operator is not None:
-                self._hear(self._operator.words())
-            # Until the next look the thread does not wake us a second time.
-            await trio.sleep(RESULTS_PAUSE_S)
+            operator = self._operator
+            if operator is None:
+                continue
+            if operator.waiting_count:
+                # More results come at once. Until we look the thread does not wake us a second time.
+                await trio.sleep(RESULTS_PAUSE_S)
+            self._hear(operator.words())
 
     def _hear(self, words: Iterable[Word]) -> None:
         """Feed what the thread said: results together, the rest one by one, in order."""

@@ -7,6 +7,7 @@ lives; what a process that died has left is thrown away by the next one that nee
 
 import contextlib
 import fcntl
+import hashlib
 import os
 import shutil
 from collections.abc import Iterable, Iterator
@@ -141,6 +142,22 @@ class AssetFolders:
         partial = self.root / f".{asset_id}.partial"
         shutil.rmtree(partial, ignore_errors=True)
         return partial
+
+
+def bundle_in(folder: Path) -> Bundle:
+    """The bundle that is being written in a folder, and was never zipped; its id is made of the path.
+
+    Raises:
+        AssetError: It is none, or its manifest is wrong.
+    """
+    folder = folder.resolve()
+    if not (folder / FILE_NAME).is_file():
+        raise AssetError(f"{folder} is no bundle: it has no {FILE_NAME}")
+    asset_id = hashlib.sha1(str(folder).encode(), usedforsecurity=False).hexdigest()
+    try:
+        return read_bundle(folder, asset_id)
+    except AssetError as error:
+        raise AssetError(f"{folder / FILE_NAME}: {error}") from error
 
 
 def read_bundle(folder: Path, asset_id: str) -> Bundle:

@@ -1,11 +1,10 @@
 """Bundles under development: folders with an `asset.json`, which no master has seen yet."""
 
-import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tsd.assets.folders import read_bundle
+from tsd.assets.folders import bundle_in
 from tsd.assets.manifest import FILE_NAME
 from tsd.assets.resolve import name_of
 from tsd.errors import AssetError
@@ -30,23 +29,15 @@ def read_bundles(given: BundlePaths) -> tuple[OperationBundle, ...]:
         folders = (Path(given),)
     else:
         folders = tuple(Path(each) for each in given)
-    return tuple(_bundle_at(folder.resolve()) for folder in folders)
+    try:
+        return tuple(bundle_in(folder) for folder in folders)
+    except AssetError as error:
+        raise HarnessError(str(error)) from error
 
 
 def _nearest(folder: Path) -> Path | None:
     """The nearest folder with an `asset.json`, from this one upwards; None when there is none."""
     return next((each for each in (folder, *folder.parents) if (each / FILE_NAME).is_file()), None)
-
-
-def _bundle_at(folder: Path) -> OperationBundle:
-    if not (folder / FILE_NAME).is_file():
-        raise HarnessError(f"{folder} is no bundle: it has no {FILE_NAME}")
-    # Ids are hashes of zips, and there is no zip; what is imported under it stays as long as the process.
-    asset_id = hashlib.sha1(str(folder).encode(), usedforsecurity=False).hexdigest()
-    try:
-        return read_bundle(folder, asset_id)
-    except AssetError as error:
-        raise HarnessError(f"{folder / FILE_NAME}: {error}") from error
 
 
 def with_assets(raw: dict[str, Any], bundles: Sequence[OperationBundle]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 
 import msgspec
 
@@ -12,6 +13,9 @@ from tsd.operations.standard.expressions import FUNCTIONS
 from tsd.operations.standard.filter import VALIDATORS
 
 PAGE = "docs/operations.md"
+EXAMPLES = "examples/operations"
+ROOT = Path(__file__).resolve().parents[2]
+"""The project's folder; the page is written in a checkout only."""
 BEGIN = "<!-- The rest is written by `make docs` from the classes of the operations: change it there. -->\n"
 _GROUPS = (
     ("Readers", (Kind.READER,)),
@@ -69,7 +73,16 @@ def _entry(definition: Definition) -> list[str]:
     parts += _table(own) if own else ["It has no options of its own.\n"]
     if more := _MORE.get(definition.name):
         parts.append(more + "\n")
-    return parts
+    return [*parts, *_example(definition.name)]
+
+
+def _example(name: str) -> list[str]:
+    """Its job in `examples/operations`, when there is one."""
+    path = f"{EXAMPLES}/{name}.json"
+    file = ROOT / path
+    if not file.exists():
+        return []
+    return [f"Example, [{path}](../{path}):\n", f"```json\n{file.read_text().rstrip()}\n```\n"]
 
 
 def own_options(definition: Definition) -> list[Option]:

@@ -1,10 +1,16 @@
 """A job gives the same through the harness and through a real controller and worker, hooks and files included."""
 
 import json
+import os
+import signal
 from collections import defaultdict
 
-from tests.support.minimaster import running_master
-from tsd.core.records import Status
+import pytest
+import trio
+
+from tests.support.minimaster import running_master, settings_for
+from tests.support.waiting import is_alive, wait_for
+from tsd.core.records import ProcessRole, SliceState, Status
 from tsd.operations.testing import JobHarness
 
 
@@ -66,3 +72,43 @@ async def test_a_job_gives_the_same_in_the_harness_as_in_real_processes(tmp_path
         *("complete 2 25", "start 3", "complete 3 25", "start 4", "complete 4 25"),
         *("completing", "finalizing ok", "finished"),
     ]
+
+
+@pytest.mark.slow
+async def test_however_often_a_worker_is_told_to_end_its_operations_shut_down_once(tmp_path):
+    """Point 33; and 30: the slice that was cut short by it is not completed."""
+    operations = [
+        {"_op": "count", "size": 3},
+        {"_op": "hook_writer", "file": str(tmp_path / "hooks")},
+        {"_op": "delay", "ms": "10 minutes"},
+    ]
+    async with running_master(tmp_path, operations) as master:
+        await wait_for((tmp_path / "hooks").exists, "a slice runs")
+        pid = master.pid_of(ProcessRole.WORKER)
+        with trio.fail_after(10):
+            while is_alive(pid):
+                # The kernel makes one of two that come at once.
+                os.kill(pid, signal.SIGTERM)
+                await trio.sleep(0.05)
+        master.stop("now")
+        await master.wait_end()
+
+    lines = [line.split(" ", 1)[1] for line in (tmp_path / "hooks").read_text().splitlines()]
+    first = lines[: lines.index("shutdown") + 1]
+    assert first.count("shutdown") == 1
+    assert not {"completing", "finalizing ok", "finished", "flush_start"} & set(first)
+    assert master.states()[SliceState.COMPLETED] == 0
+
+
+@pytest.mark.slow
+async def test_a_plain_method_that_blocks_for_long_delays_no_beat(tmp_path):
+    """Point 66: for longer than it takes until a silent worker counts as stalled."""
+    sleeper = {"_op": "sleeper", "at": [1], "seconds": 4.0}
+    settings = settings_for(tmp_path, **{"teraslice.worker_disconnect_timeout": "1 second"})
+    async with running_master(tmp_path, [{"_op": "count", "size": 3}, sleeper], settings=settings) as master:
+        assert await master.wait_end() is Status.COMPLETED
+
+    assert len(master.beats) > 10
+    assert {(beat.stats.stalled_workers, beat.stats.workers_disconnected) for beat in master.beats} == {
+        (0, 0)
+    }

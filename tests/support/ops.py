@@ -286,3 +286,30 @@ class HookWriter(BatchProcessor):
 
     def shutdown(self):
         self._write("process", "shutdown")
+
+
+class NotingSlicer(CountSlicer):
+    """Keeps in the metadata how far it is, and which errors it got for what can not be kept."""
+
+    def initialize(self):
+        super().initialize()
+        self.ctx.set_metadata("begun", self.ctx.get_metadata("begun"))
+
+    def slice(self):
+        request = super().slice()
+        if request is None:
+            refusals = []
+            for value in (object(), "x" * 20_000):
+                try:
+                    self.ctx.set_metadata("bad", value)
+                except ValueError as error:
+                    refusals.append(str(error)[:40])
+            self.ctx.set_metadata("refusals", refusals)
+        else:
+            self.ctx.set_metadata("number", request["number"])
+        return request
+
+
+@reader("noting-count", slicer=NotingSlicer, config=CountConfig)
+class NotingFetcher(CountFetcher):
+    pass

@@ -48,6 +48,8 @@ def values_of(hint):
             fields = dict.fromkeys(fields, st.integers(0, COUNT_MAX))
         if "revision" in fields:
             fields["revision"] = st.integers(-1, REVISION_MAX - 1)
+        if "metadata" in fields:
+            fields["metadata"] = st.sampled_from(["", "{}", '{"a":{"b":[1,null]}}'])
         if hint is AssetAsk:
             fields["offset"] = st.integers(0, 2**63 - 1)
         if hint in (ProcessReport, ProcessExit):

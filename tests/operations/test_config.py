@@ -5,7 +5,7 @@ import pytest
 
 from tsd.durations import parse_duration
 from tsd.errors import JobInvalid
-from tsd.operations.config import ApiConfig, OpConfig, describe, load, opt, to_wire
+from tsd.operations.config import ApiConfig, OpConfig, load, opt, options_of, to_wire
 
 
 @attrs.define(kw_only=True)
@@ -133,7 +133,7 @@ def test_an_api_has_no_default_encoding():
 
 
 def test_options_describe_themselves():
-    options = {entry["name"]: entry for entry in describe(Sample)}
+    options = {option.name: option for option in options_of(Sample)}
 
-    assert (options["field"]["required"], options["names"]["type"]) == (True, "array of string")
-    assert (options["wait"]["default"], options["mode"]["choices"]) == (5000, ("fast", "slow"))
+    assert (options["field"].is_required, options["names"].type) == (True, "array of string")
+    assert (options["wait"].default, options["mode"].choices) == (5000, ("fast", "slow"))

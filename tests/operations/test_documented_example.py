@@ -19,6 +19,7 @@ from tsd.operations.registry import Registry
 from tsd.operations.slice import Slice
 from tsd.operations.slicers import RecoveryEntry
 from tsd.operations.slicing import SlicerRunner
+from tsd.operations.testing import WorkerHarness
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs/operations.md"
@@ -45,6 +46,7 @@ def registry(folder, monkeypatch):
     importlib.invalidate_caches()
     yield Registry(["my_operations"])
     sys.modules.pop("my_operations", None)
+    sys.modules.pop("my_apis", None)
 
 
 @pytest.fixture
@@ -111,6 +113,62 @@ def test_its_options_are_checked_all_at_once(folder, registry):
         validate_job(raw, registry=registry)
 
     assert [path for path, _ in caught.value.faults] == ["operations[0].size", "operations[1].high"]
+
+
+def test_the_test_of_the_page_passes_with_plain_pytest(folder):
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:randomly",
+        "-W",
+        "error",
+        "test_my_operations.py",
+    ]
+    ran = subprocess.run(
+        command,
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": "."},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert "2 passed" in ran.stdout
+
+
+def test_its_apis_are_shared_and_its_observer_watches(folder, registry):
+    raw = json.loads((folder / "my_lookup.json").read_text())
+    with WorkerHarness(raw, modules=["my_apis"]) as harness:
+        assert harness.run_slice([{"code": "AA"}, {"code": "ZZ"}]) == [{"code": "AA", "name": "American"}]
+        assert harness.apis.observer("counter").count == 1
+        assert harness.get_api("lookup:codes").keys() == ["name_them"]
+        (rejects,) = [each for each in harness.apis.components if each.name == "rejects"]
+
+    assert rejects.taken == [({"code": "ZZ"}, "nobody knows ZZ")]
+
+
+@pytest.mark.slow
+def test_its_modules_pass_a_strict_type_checker(folder):
+    """The public API is typed: `py.typed` is there, and nothing that a module of operations uses is untyped."""
+    # As an installed tsd is looked at: mypy does not see what is installed as editable.
+    (folder / "mypy.ini").write_text("[mypy]\n[mypy-tsd.*]\nfollow_imports = silent\n")
+    modules = ["my_operations.py", "my_apis.py", "test_my_operations.py"]
+    ran = subprocess.run(
+        [sys.executable, "-m", "mypy", "--strict", "--cache-dir", str(folder / ".mypy_cache"), *modules],
+        cwd=folder,
+        env={**os.environ, "MYPYPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=110,
+        check=False,
+    )
+
+    assert ran.returncode == 0, ran.stdout + ran.stderr
 
 
 @pytest.mark.slow

@@ -1,8 +1,10 @@
 """What survives a crash of the master in the simulation: only what was committed."""
 
+import json
+
 import attrs
 
-from tsd.core.cluster.events import Save, SaveGeneration, SaveIntent, SaveStatus
+from tsd.core.cluster.events import Save, SaveGeneration, SaveIntent, SaveMetadata, SaveStatus
 from tsd.core.cluster.records import ExecutionRecord
 from tsd.core.messages import RecordBatch, RecoveryAsk, RecoveryPage
 from tsd.core.records import (
@@ -63,6 +65,9 @@ class SimulatedStore:
                     )
                 case SaveIntent():
                     self.executions[save.ex_id] = attrs.evolve(record, intent=save.intent)
+                case SaveMetadata():
+                    document = json.loads(record.document) | {"metadata": json.loads(save.metadata)}
+                    self.executions[save.ex_id] = attrs.evolve(record, document=json.dumps(document))
 
     def store_records(self, batch: RecordBatch) -> bool:
         """Store a batch; False when its generation is over. A completed record is final, as in the real store."""

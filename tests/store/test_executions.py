@@ -1,5 +1,7 @@
 """Executions: creation, what the cluster core saves, what a master that restarts finds."""
 
+import json
+
 import pytest
 import trio
 from sqlalchemy import insert
@@ -13,7 +15,7 @@ from tests.support.stores import (
     status_save,
 )
 from tsd.core.assets import AssetRecord
-from tsd.core.cluster.events import SaveIntent
+from tsd.core.cluster.events import SaveIntent, SaveMetadata
 from tsd.core.cluster.records import Intent
 from tsd.core.records import TERMINAL_STATUSES, ExecutionStats, Status
 from tsd.errors import Conflict, InvalidRequest, NotFound, StoreError
@@ -187,6 +189,17 @@ async def test_a_master_that_restarts_finds_everything_that_has_not_ended(store)
     assert record.intent == intent
     assert (record.generation, record.controller_node, record.slicers) == (4, "n2", 2)
     assert (record.name, record.sources, record.mode) == ("words", ("e1",), "")
+
+
+async def test_metadata_of_an_execution_is_stored_and_shown_and_replaced_as_a_whole(store):
+    await add_execution(store)
+    for metadata in ('{"a":1,"b":[2]}', '{"a":{"c":null}}'):
+        await store.apply_saves([SaveMetadata(ex_id="e1", metadata=metadata)])
+
+        assert (await store.get_execution("e1"))["metadata"] == json.loads(metadata)
+
+    (record,) = await store.load_unended()
+    assert json.loads(record.document)["metadata"] == {"a": {"c": None}}
 
 
 async def test_the_record_for_the_cluster_core_is_the_same_at_creation_and_after_a_restart(store):

@@ -1,5 +1,7 @@
 """A cluster made of the real machines and a virtual network, for tests of the cluster core."""
 
+import json
+
 import attrs
 
 from tsd.core.cluster.events import (
@@ -11,6 +13,7 @@ from tsd.core.cluster.events import (
     RecordsStored,
     SaveGeneration,
     SaveIntent,
+    SaveMetadata,
     SaveStatus,
     Shutdown,
     StatusChanged,
@@ -86,6 +89,9 @@ class Store:
                 )
             case SaveIntent():
                 record = attrs.evolve(record, intent=save.intent)
+            case SaveMetadata():
+                document = json.loads(record.document) | {"metadata": json.loads(save.metadata)}
+                record = attrs.evolve(record, document=json.dumps(document))
         self.records[save.ex_id] = record
 
     def unended(self):

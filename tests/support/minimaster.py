@@ -79,6 +79,7 @@ class MiniMaster:
         self.running: dict[str, int] = {}
         self.controller_address = None
         self.beats: list[ControllerBeat] = []
+        self.metadata = ""
         self.workers_paused = False
         self._listener = listener
         self._processes = processes
@@ -212,6 +213,7 @@ class MiniMaster:
                 self._listener.send(peer, Again())
             case ControllerBeat():
                 self.beats.append(message)
+                self.metadata = message.metadata or self.metadata
                 self.stats = message.stats
                 self._listener.send(peer, LeaseGranted(sent_at=message.sent_at))
                 left = tuple(e for e in self._wanted.exits if e.proc_id not in message.exits_seen)
@@ -225,6 +227,7 @@ class MiniMaster:
             case RecoveryAsk():
                 self._listener.send(peer, self._page(message))
             case StatusReport():
+                self.metadata = message.metadata or self.metadata
                 self.reason = message.reason or self.reason
                 self.stats = message.stats
                 if self.status not in TERMINAL_STATUSES:

@@ -237,3 +237,79 @@ class ManySlicer(ParallelSlicer):
 class CountManyFetcher(Fetcher):
     def fetch(self, request):
         return [{"number": request["number"]}]
+
+
+@operation("hook_writer", config=AtConfig)
+class HookWriter(BatchProcessor):
+    """Writes a line into a file for each hook, with the slice that it is of; its batches run on the loop."""
+
+    def _write(self, slice_id, *words):
+        with open(self.config.file, "a") as file:
+            file.write(" ".join(map(str, (slice_id, *words))) + "\n")
+
+    async def on_batch(self, records):
+        await trio.lowlevel.checkpoint()
+        return records
+
+    def on_slice_initialized(self, slice_id):
+        self._write(slice_id, "initialized")
+
+    def on_operation_start(self, slice_id, index):
+        self._write(slice_id, "start", index)
+
+    def on_operation_complete(self, slice_id, index, count, records):
+        self._write(slice_id, "complete", index, count)
+
+    def on_slice_started(self, slice_id):
+        self._write(slice_id, "started")
+
+    def on_slice_retry(self, slice_id):
+        self._write(slice_id, "retry")
+
+    def on_slice_completing(self, slice_id):
+        self._write(slice_id, "completing")
+
+    def on_slice_failed(self, slice_id):
+        self._write(slice_id, "failed")
+
+    async def on_slice_finalizing(self, slice_id, outcome):
+        self._write(slice_id, "finalizing", outcome)
+
+    def on_slice_finished(self, slice_id):
+        self._write(slice_id, "finished")
+
+    def on_flush_start(self):
+        self._write("flush", "flush_start")
+
+    def on_flush_end(self):
+        self._write("flush", "flush_end")
+
+    def shutdown(self):
+        self._write("process", "shutdown")
+
+
+class NotingSlicer(CountSlicer):
+    """Keeps in the metadata how far it is, and which errors it got for what can not be kept."""
+
+    def initialize(self):
+        super().initialize()
+        self.ctx.set_metadata("begun", self.ctx.get_metadata("begun"))
+
+    def slice(self):
+        request = super().slice()
+        if request is None:
+            refusals = []
+            for value in (object(), "x" * 20_000):
+                try:
+                    self.ctx.set_metadata("bad", value)
+                except ValueError as error:
+                    refusals.append(str(error)[:40])
+            self.ctx.set_metadata("refusals", refusals)
+        else:
+            self.ctx.set_metadata("number", request["number"])
+        return request
+
+
+@reader("noting-count", slicer=NotingSlicer, config=CountConfig)
+class NotingFetcher(CountFetcher):
+    pass

@@ -320,3 +320,51 @@ class CrossCheck(BatchProcessor):
     @classmethod
     def check_job(cls, config, job):
         yield "wanted", f"the first has encoding {job['operations'][0]['_encoding']}"
+
+
+@operation("remembers_its_loop")
+class RemembersItsLoop(BatchProcessor):
+    """Notes on which loop and in which thread its async methods run."""
+
+    def _note(self, call):
+        self.calls.append(call)
+        self.tokens.add(trio.lowlevel.current_trio_token())
+        self.threads.add(threading.get_ident())
+
+    async def initialize(self):
+        self.calls, self.tokens, self.threads = [], set(), set()
+        self._note("initialize")
+
+    async def on_batch(self, records):
+        await trio.lowlevel.checkpoint()
+        self._note("on_batch")
+        return records
+
+    async def on_slice_completing(self, slice_id):
+        self._note("on_slice_completing")
+
+    async def shutdown(self):
+        self._note("shutdown")
+
+
+@operation("fails_to_initialize")
+class FailsToInitialize(BatchProcessor):
+    def initialize(self):
+        raise LookupError("no such table")
+
+
+@api("slice_watcher")
+class SliceWatcher(Observer):
+    """Notes the hooks of the controller."""
+
+    def initialize(self):
+        self.lines = []
+
+    def on_slice_enqueued(self, slice_):
+        self.lines.append(("enqueued", slice_.slicer_order))
+
+    def on_slice_dispatch(self, slice_):
+        self.lines.append(("dispatched", slice_.slicer_order))
+
+    def on_slice_complete(self, slice_, outcome):
+        self.lines.append(("completed", slice_.slicer_order, outcome.state))

@@ -7,6 +7,7 @@ lives; what a process that died has left is thrown away by the next one that nee
 
 import contextlib
 import fcntl
+import hashlib
 import os
 import shutil
 from collections.abc import Iterable, Iterator
@@ -17,7 +18,7 @@ import attrs
 from tsd.assets.archive import Limits, sync, unpack
 from tsd.assets.code import modules_of
 from tsd.assets.identity import asset_id_of, is_asset_id
-from tsd.assets.manifest import FILE_NAME, Manifest, read_manifest
+from tsd.assets.manifest import FILE_NAME, read_manifest
 from tsd.errors import AssetError
 
 _LOCKS = ".locks"
@@ -134,25 +135,46 @@ class AssetFolders:
         Raises:
             AssetError: It is not there.
         """
-        folder = self.path(asset_id)
-        manifest = self._manifest(asset_id)
-        return Bundle(
-            asset_id=asset_id,
-            name=manifest.name,
-            version=manifest.version,
-            folder=folder,
-            modules=modules_of(manifest, folder),
-        )
-
-    def _manifest(self, asset_id: str) -> Manifest:
-        try:
-            text = (self.path(asset_id) / FILE_NAME).read_bytes()
-        except OSError as error:
-            raise AssetError(f"asset {asset_id} is not unpacked here: {error}") from error
-        return read_manifest(text)
+        return read_bundle(self.path(asset_id), asset_id)
 
     def _cleared(self, asset_id: str) -> Path:
         """The name under which a folder is filled, free; whoever filled it is gone, as we have the lock."""
         partial = self.root / f".{asset_id}.partial"
         shutil.rmtree(partial, ignore_errors=True)
         return partial
+
+
+def bundle_in(folder: Path) -> Bundle:
+    """The bundle that is being written in a folder, and was never zipped; its id is made of the path.
+
+    Raises:
+        AssetError: It is none, or its manifest is wrong.
+    """
+    folder = folder.resolve()
+    if not (folder / FILE_NAME).is_file():
+        raise AssetError(f"{folder} is no bundle: it has no {FILE_NAME}")
+    asset_id = hashlib.sha1(str(folder).encode(), usedforsecurity=False).hexdigest()
+    try:
+        return read_bundle(folder, asset_id)
+    except AssetError as error:
+        raise AssetError(f"{folder / FILE_NAME}: {error}") from error
+
+
+def read_bundle(folder: Path, asset_id: str) -> Bundle:
+    """What is in the folder of a bundle, wherever it stands.
+
+    Raises:
+        AssetError: There is none, or its manifest is wrong.
+    """
+    try:
+        text = (folder / FILE_NAME).read_bytes()
+    except OSError as error:
+        raise AssetError(f"asset {asset_id} is not unpacked here: {error}") from error
+    manifest = read_manifest(text)
+    return Bundle(
+        asset_id=asset_id,
+        name=manifest.name,
+        version=manifest.version,
+        folder=folder,
+        modules=modules_of(manifest, folder),
+    )

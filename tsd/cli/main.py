@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -11,7 +11,10 @@ from tsd import __version__
 from tsd.cli import exit_codes
 
 if TYPE_CHECKING:
+    from tsd.operations.registry import Registry
     from tsd.settings import Settings
+
+Made = TypeVar("Made")
 
 CONFIG_OPTION = click.option(
     "--config",
@@ -147,6 +150,89 @@ def show(config: Path | None) -> None:
     from tsd.cli.config_show import shown_settings  # noqa: PLC0415 - `tsd --help` is to be quick
 
     click.echo(shown_settings(_load(config, {})), nl=False)
+
+
+BUNDLES_OPTION = click.option(
+    "--bundle",
+    "bundles",
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    multiple=True,
+    metavar="DIR",
+    help="Folder of a bundle, with its asset.json, whose operations are shown too; may be repeated.",
+)
+
+
+@cli.group()
+def ops() -> None:
+    """Show operations: which there are, what they take, and the JSON Schema of jobs."""
+
+
+@ops.command("list")
+@CONFIG_OPTION
+@BUNDLES_OPTION
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+def list_ops(*, config: Path | None, bundles: tuple[Path, ...], as_json: bool) -> None:
+    """List all operations and APIs by kind, those of the cluster file's modules included."""
+    from tsd.cli.ops import listing, listing_json  # noqa: PLC0415 - `tsd --help` is to be quick
+
+    definitions = _registry(config, bundles).definitions()
+    click.echo(listing_json(definitions) if as_json else listing(definitions))
+
+
+@ops.command("show")
+@click.argument("name")
+@CONFIG_OPTION
+@BUNDLES_OPTION
+@click.option(
+    "--kind",
+    type=click.Choice(["reader", "processor", "api", "observer"]),
+    help="Which one, when several have the name.",
+)
+@click.option("--json", "as_json", is_flag=True, help="A JSON Schema (draft 2020-12) of its options.")
+def show_op(
+    *, name: str, config: Path | None, bundles: tuple[Path, ...], kind: str | None, as_json: bool
+) -> None:
+    """Show what one operation or API does, and its options with types and defaults."""
+    from tsd.cli.ops import description, find, schema_of  # noqa: PLC0415 - `tsd --help` is to be quick
+
+    found = _or_exit(lambda: find(_registry(config, bundles), name, kind))
+    if as_json and len(found) > 1:
+        kinds = ", ".join(f"--kind {each.kind}" for each in found)
+        click.echo(f"tsd: several things are named {name}; add one of {kinds}", err=True)
+        sys.exit(exit_codes.FAILED)
+    show = schema_of if as_json else description
+    click.echo("\n\n".join(show(each) for each in found))
+
+
+@ops.command("schema")
+@CONFIG_OPTION
+@BUNDLES_OPTION
+def schema(config: Path | None, bundles: tuple[Path, ...]) -> None:
+    """Print the JSON Schema of job files, for editors and checkers.
+
+    It knows every operation of tsd, of the modules that the cluster file names, and of the bundles given.
+    """
+    from tsd.cli.ops import schema_of_jobs  # noqa: PLC0415 - `tsd --help` is to be quick
+
+    click.echo(schema_of_jobs(_registry(config, bundles).definitions()))
+
+
+def _registry(config: Path | None, bundles: tuple[Path, ...]) -> "Registry":
+    settings = _load(config, {})
+    from tsd.cli.ops import registry_of  # noqa: PLC0415 - heavy, and faults of the file come first
+
+    return _or_exit(lambda: registry_of(settings, bundles))
+
+
+def _or_exit(make: "Callable[[], Made]") -> "Made":
+    """What it makes, or why not on stderr and exit code 1."""
+    from tsd.errors import AssetError  # noqa: PLC0415 - `tsd --help` is to be quick
+
+    try:
+        return make()
+    except AssetError as error:
+        click.echo(f"tsd: {error}", err=True)
+        sys.exit(exit_codes.FAILED)
 
 
 def _overrides(data_dir: Path | None, port: int | None, workers: int | None) -> dict[str, object]:

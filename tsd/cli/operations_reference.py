@@ -2,17 +2,20 @@
 
 import inspect
 from collections.abc import Iterable, Mapping
-from typing import Any
+from pathlib import Path
 
 import msgspec
 
 from tsd.operations.base import Definition, Kind
-from tsd.operations.config import ApiConfig, BaseConfig, OpConfig, describe
+from tsd.operations.config import ApiConfig, BaseConfig, OpConfig, Option, options_of
 from tsd.operations.registry import Registry
 from tsd.operations.standard.expressions import FUNCTIONS
 from tsd.operations.standard.validators import VALIDATORS
 
 PAGE = "docs/operations.md"
+EXAMPLES = "examples/operations"
+ROOT = Path(__file__).resolve().parents[2]
+"""The project's folder; the page is written in a checkout only."""
 BEGIN = "<!-- The rest is written by `make docs` from the classes of the operations: change it there. -->\n"
 _GROUPS = (
     ("Readers", (Kind.READER,)),
@@ -48,9 +51,9 @@ def reference() -> str:
     parts = [
         "## Options that all have\n",
         "Every operation:\n",
-        *_table(describe(OpConfig)),
+        *_table(options_of(OpConfig)),
         "Every API:\n",
-        *_table(describe(ApiConfig)),
+        *_table(options_of(ApiConfig)),
     ]
     definitions = Registry().definitions()
     for title, kinds in _GROUPS:
@@ -66,13 +69,27 @@ def _entry(definition: Definition) -> list[str]:
     parts = [f"### `{definition.name}`\n", _doc(definition.component) + "\n"]
     if definition.slicer is not None:
         parts.append(f"**Slicer.** {_doc(definition.slicer)}\n")
-    shared: type[BaseConfig] = ApiConfig if definition.kind in (Kind.API, Kind.OBSERVER) else OpConfig
-    names = {option["name"] for option in describe(shared)}
-    own = [option for option in describe(definition.config) if option["name"] not in names]
+    own = own_options(definition)
     parts += _table(own) if own else ["It has no options of its own.\n"]
     if more := _MORE.get(definition.name):
         parts.append(more + "\n")
-    return parts
+    return [*parts, *_example(definition.name)]
+
+
+def _example(name: str) -> list[str]:
+    """Its job in `examples/operations`, when there is one."""
+    path = f"{EXAMPLES}/{name}.json"
+    file = ROOT / path
+    if not file.exists():
+        return []
+    return [f"Example, [{path}](../{path}):\n", f"```json\n{file.read_text().rstrip()}\n```\n"]
+
+
+def own_options(definition: Definition) -> list[Option]:
+    """The options that not every operation, or API, has."""
+    shared: type[BaseConfig] = ApiConfig if definition.kind in (Kind.API, Kind.OBSERVER) else OpConfig
+    names = {option.name for option in options_of(shared)}
+    return [option for option in options_of(definition.config) if option.name not in names]
 
 
 def _doc(cls: type) -> str:
@@ -81,25 +98,22 @@ def _doc(cls: type) -> str:
     return doc
 
 
-def _table(options: Iterable[Mapping[str, Any]]) -> list[str]:
+def _table(options: Iterable[Option]) -> list[str]:
     rows = ["| option | type | default | meaning |", "| --- | --- | --- | --- |"]
     for option in options:
-        cells = (f"`{option['name']}`", _type(option), _default(option), _meaning(option))
+        cells = (f"`{option.name}`", _type(option), _default(option), _meaning(option))
         rows.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     return [*rows, ""]
 
 
-def _type(option: Mapping[str, Any]) -> str:
-    choices = option["choices"]
-    return f"one of {', '.join(f'`{choice}`' for choice in choices)}" if choices else str(option["type"])
+def _type(option: Option) -> str:
+    choices = option.choices
+    return f"one of {', '.join(f'`{choice}`' for choice in choices)}" if choices else option.type
 
 
-def _default(option: Mapping[str, Any]) -> str:
-    if option["required"]:
-        return "required"
-    return f"`{msgspec.json.encode(option['default']).decode()}`"
+def _default(option: Option) -> str:
+    return "required" if option.is_required else f"`{msgspec.json.encode(option.default).decode()}`"
 
 
-def _meaning(option: Mapping[str, Any]) -> str:
-    deprecated = option["deprecated"]
-    return f"{option['doc']} (deprecated: {deprecated})" if deprecated else str(option["doc"])
+def _meaning(option: Option) -> str:
+    return f"{option.doc} (deprecated: {option.deprecated})" if option.deprecated else option.doc

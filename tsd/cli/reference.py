@@ -13,11 +13,10 @@ import attrs
 import yaml
 
 from tsd.cli import operations_reference
+from tsd.cli.operations_reference import ROOT
 from tsd.setting_fields import Setting, setting_of
 from tsd.settings import IGNORED_SETTINGS, SECTIONS
 
-ROOT = Path(__file__).resolve().parents[2]
-"""The project's folder; the files are generated in a checkout only."""
 EMBEDDED_HEAD = """\
 The settings of a cluster in one process tree (`tsd up`). Every setting is here, commented out, with its
 default: tsd needs no file at all. Take out the `#` of what you change.

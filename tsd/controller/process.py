@@ -3,10 +3,11 @@
 import random
 import signal
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 import attrs
+import msgspec
 import structlog
 import trio
 
@@ -28,6 +29,7 @@ from tsd.core.execution.events import (
 from tsd.core.execution.machine import ExecutionMachine
 from tsd.core.messages import (
     KINDS,
+    METADATA_B_MAX,
     ControllerBeat,
     ControllerHello,
     Message,
@@ -134,6 +136,7 @@ class ControllerShell:
         self._dialer = dialer
         self._nursery = nursery
         self._token = trio.lowlevel.current_trio_token()
+        self._metadata = ""
         port = listener.address.rpartition(":")[2]
         machine = ExecutionMachine(
             ex_id=spec.ex_id,
@@ -184,9 +187,11 @@ class ControllerShell:
         return self._listener.send(peer, message)
 
     def _with_counts(self, message: Message) -> Message:
-        """The message with what our own links have counted, if it is one that says so."""
+        """The message with what our own links have counted and the metadata, if it is one that says so."""
         if not isinstance(message, ControllerHello | ControllerBeat | StatusReport):
             return message
+        if not isinstance(message, ControllerHello):
+            message = attrs.evolve(message, metadata=self._metadata)
         counts = message.counts
         mesh = counts_of(self._listener, self._dialer, reconnects=counts.mesh.reconnects)
         return attrs.evolve(message, counts=attrs.evolve(counts, mesh=mesh))
@@ -210,7 +215,19 @@ class ControllerShell:
             nursery=self._nursery,
         )
         context.sleep = self._slicer.sleep
+        context.on_metadata = self._keep_metadata
         return context
+
+    def _keep_metadata(self, metadata: Mapping[str, Any]) -> None:
+        """Called in the slicer's thread; what is kept goes with the next report or beat."""
+        try:
+            text = msgspec.json.encode(metadata).decode()
+        except (TypeError, ValueError, OverflowError, RecursionError) as error:
+            raise ValueError(f"metadata of an execution must be JSON: {error}") from error
+        if len(text) > METADATA_B_MAX:
+            limit = f"may have {METADATA_B_MAX} characters of JSON"
+            raise ValueError(f"metadata of an execution {limit}, not {len(text)}")
+        self._metadata = text
 
     async def _hear_master(self) -> None:
         while True:

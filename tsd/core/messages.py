@@ -17,6 +17,8 @@ The rules that all links share:
   its start (`tsd.core.counts`). Machines put in what they know; the shell adds what its links count.
 """
 
+import json
+
 import attrs
 
 from tsd.core.counts import ControllerCounts, MeshCounts
@@ -29,6 +31,19 @@ REVISION_MAX = 2**53
 def _is_revision(_message: object, field: "attrs.Attribute[int]", value: int) -> None:
     if not -1 <= value < REVISION_MAX:  # -1 is "none yet"
         raise ValueError(f"{field.name} must be -1..{REVISION_MAX - 1}, got {value}")
+
+
+METADATA_B_MAX = 16 * 1024
+"""Of the metadata of an execution as JSON: it travels with each beat of its controller."""
+
+
+def _is_metadata(_message: object, field: "attrs.Attribute[str]", value: str) -> None:
+    try:
+        is_object = len(value) <= METADATA_B_MAX and isinstance(json.loads(value or "{}"), dict)
+    except (ValueError, RecursionError):
+        is_object = False
+    if not is_object:
+        raise ValueError(f"{field.name} must be a JSON object of at most {METADATA_B_MAX} characters")
 
 
 def _is_of_execution(report: "ProcessReport | ProcessExit", _field: object, ex_id: str) -> None:
@@ -339,6 +354,7 @@ class StatusReport:
         seq: 1, 2, ... per controller.
         event: A `LifecycleEvent` word.
         reason: Becomes `_failureReason` when not empty.
+        metadata: As of `ControllerBeat`.
     """
 
     ex_id: str
@@ -348,6 +364,7 @@ class StatusReport:
     reason: str
     stats: ExecutionStats
     counts: ControllerCounts = attrs.field(factory=ControllerCounts)
+    metadata: str = attrs.field(default="", validator=_is_metadata)
 
 
 @attrs.frozen(kw_only=True)
@@ -368,6 +385,8 @@ class ControllerBeat:
         workers: Connected workers.
         lost_workers: Workers given up by the controller; repeated until the master ends them.
         exits_seen: Exits of `Wanted.exits` taken in.
+        metadata: All metadata of the execution as a JSON object, put in by the shell; empty when it was never
+            changed there.
     """
 
     ex_id: str
@@ -379,6 +398,7 @@ class ControllerBeat:
     exits_seen: tuple[str, ...]
     stats: ExecutionStats
     counts: ControllerCounts = attrs.field(factory=ControllerCounts)
+    metadata: str = attrs.field(default="", validator=_is_metadata)
 
 
 @attrs.frozen(kw_only=True)

@@ -28,6 +28,7 @@ _CONVERT = "tsd.convert"
 _CHOICES = "tsd.choices"
 _DEPRECATED = "tsd.deprecated"
 _SECRET = "tsd.secret"  # noqa: S105 - the name of a marker
+_SCHEMA = "tsd.schema"
 
 BUILT_IN_ACTIONS = ("throw", "log", "none")
 """What `_dead_letter_action` may be besides the name of an API."""
@@ -42,6 +43,7 @@ def opt(
     convert: Callable[[Any], Any] | None = None,
     deprecated: str | None = None,
     secret: bool = False,
+    schema: Mapping[str, Any] | None = None,
 ) -> Any:
     """Declare an option; use it as the value of a field of a config class.
 
@@ -55,6 +57,7 @@ def opt(
             default that is text. Without it the value must have the field's type.
         deprecated: Why not to use it; supplying it warns.
         secret: Never show the value.
+        schema: JSON Schema of the raw value, for a converter that is none of `tsd.operations.formats`.
     """
     if choices is not None and convert is None:
         convert = formats.one_of(choices)
@@ -67,6 +70,7 @@ def opt(
         _CHOICES: choices,
         _DEPRECATED: deprecated,
         _SECRET: secret,
+        _SCHEMA: schema,
     }
     if isinstance(default, list | dict):
         return attrs.field(factory=default.copy, metadata=metadata)
@@ -120,7 +124,11 @@ class ApiConfig(BaseConfig):
 
     name: str = opt(wire="_name", convert=formats.required_string, doc="name of the API, with its tag")
     encoding: str | None = opt(
-        None, wire="_encoding", convert=_optional_encoding, doc="how bytes become records"
+        None,
+        wire="_encoding",
+        convert=_optional_encoding,
+        doc="how bytes become records",
+        schema={"enum": [*ENCODINGS, None]},
     )
 
 
@@ -207,19 +215,49 @@ def to_wire(config: BaseConfig) -> dict[str, Any]:
     return document | config.extra
 
 
-def describe(cls: type[BaseConfig]) -> list[dict[str, Any]]:
-    """One entry per option: name, type, default or required, doc, choices, deprecated, secret."""
+@attrs.frozen(kw_only=True)
+class Option:
+    """An option as its class declares it.
+
+    Attributes:
+        name: As in job files.
+        kind: Its annotation.
+        default: What it is when it is absent; None when it is required.
+        convert: See `opt`, and so for the others.
+    """
+
+    name: str
+    kind: Any
+    is_required: bool
+    default: Any
+    doc: str
+    convert: Callable[[Any], Any] | None
+    choices: tuple[str, ...] | None
+    deprecated: str | None
+    is_secret: bool
+    schema: Mapping[str, Any] | None
+
+    @property
+    def type(self) -> str:
+        """What may be written, in words."""
+        return _CONVERTED.get(self.convert) or _type_text(self.kind)
+
+
+def options_of(cls: type[BaseConfig]) -> list[Option]:
+    """The options that a config class declares, in order."""
     return [
-        {
-            "name": wire,
-            "type": _CONVERTED.get(attribute.metadata[_CONVERT]) or _type_text(kind),
-            "required": attribute.default is attrs.NOTHING,
-            "default": _default_of(attribute),
-            "doc": attribute.metadata[_DOC],
-            "choices": attribute.metadata[_CHOICES],
-            "deprecated": attribute.metadata[_DEPRECATED],
-            "secret": attribute.metadata[_SECRET],
-        }
+        Option(
+            name=wire,
+            kind=kind,
+            is_required=attribute.default is attrs.NOTHING,
+            default=_default_of(attribute),
+            doc=attribute.metadata[_DOC],
+            convert=attribute.metadata[_CONVERT],
+            choices=attribute.metadata[_CHOICES],
+            deprecated=attribute.metadata[_DEPRECATED],
+            is_secret=attribute.metadata[_SECRET],
+            schema=attribute.metadata[_SCHEMA],
+        )
         for wire, (attribute, kind) in _fields(cls).items()
     ]
 

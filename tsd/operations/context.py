@@ -77,7 +77,7 @@ class OpContext:
         spawn: Starts an async function on the trio loop and returns at once; None where that is not
             possible, then async slicer functions run one after another.
         sleep: Waits so many seconds; may return early or raise `Interrupted` when the process is stopping.
-        on_metadata: Told of each change of the execution's metadata.
+        on_metadata: Told all metadata of the execution when some is set; what it raises refuses the change.
         on_reject: Told of each rejected record, whatever the action; for test harnesses.
         slice: The slice in work.
         slice_number: How many slices this process has begun, so 1 for its first; a flush belongs to the last.
@@ -95,7 +95,7 @@ class OpContext:
     run_async: Callable[..., Any] = trio.run
     spawn: Callable[[Callable[[], Awaitable[None]]], None] | None = None
     sleep: Callable[[float], None] = time.sleep
-    on_metadata: Callable[[str, Any], None] | None = None
+    on_metadata: Callable[[Mapping[str, Any]], None] | None = None
     on_reject: Callable[[Rejection], None] | None = None
     slice: Slice | None = None
     slice_number: int = 0
@@ -103,6 +103,9 @@ class OpContext:
     rejections: list[Rejection] = attrs.field(factory=list, init=False)
     _apis: "Apis | None" = attrs.field(default=None, init=False)
     _metadata: dict[str, Any] = attrs.field(factory=dict, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._metadata.update(self.execution.get("metadata") or {})
 
     @property
     def apis(self) -> "Apis":
@@ -141,10 +144,18 @@ class OpContext:
         return dict(self._metadata) if name is None else self._metadata.get(name)
 
     def set_metadata(self, name: str, value: Any) -> None:
-        """Set a value of the execution's metadata; it must be JSON-able."""
-        self._metadata[name] = value
+        """Set a value of the execution's metadata.
+
+        What slicers and APIs in the controller set is stored with the execution, and is there again in the
+        next controller. What is set in a worker stays in that process.
+
+        Raises:
+            ValueError: In a controller: it is no JSON, or all of it would be longer than 16 KiB.
+        """
+        changed = {**self._metadata, name: value}
         if self.on_metadata is not None:
-            self.on_metadata(name, value)
+            self.on_metadata(changed)
+        self._metadata = changed
 
     def reject(self, record: Any, error: Any, *, operation: str, action: str) -> None:
         """Take in a rejected record; its dead-letter API gets it when the attempt has ended."""

@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
+import attrs
+
 from tsd.operations.dates import parse_time
 
 _TRUE = ("true", "1", 1)
@@ -40,7 +42,7 @@ def boolean(value: object) -> bool:
     """True or false, or one of their six other spellings."""
     if isinstance(value, bool):
         return value
-    if isinstance(value, str | int):
+    if isinstance(value, str | int | float):  # in JSON 1.0 is 1
         if value in _TRUE:
             return True
         if value in _FALSE:
@@ -108,16 +110,22 @@ def optional_date(value: object) -> str | int | None:
     return value  # type: ignore[return-value]  # parse_time refuses everything but text and numbers
 
 
-def one_of(words: Iterable[str]) -> Callable[[object], str]:
+@attrs.frozen
+class OneOf:
     """A converter that takes only these words."""
-    allowed = tuple(words)
 
-    def convert(value: object) -> str:
-        if isinstance(value, str) and value in allowed:
+    words: tuple[str, ...]
+
+    def __call__(self, value: object) -> str:
+        """The word itself."""
+        if isinstance(value, str) and value in self.words:
             return value
-        raise ValueError("Invalid option: expected one of " + "|".join(f'"{word}"' for word in allowed))
+        raise ValueError("Invalid option: expected one of " + "|".join(f'"{word}"' for word in self.words))
 
-    return convert
+
+def one_of(words: Iterable[str]) -> OneOf:
+    """A converter that takes only these words."""
+    return OneOf(tuple(words))
 
 
 def log_level(value: object) -> str | None:

@@ -1,8 +1,9 @@
 """Turning an operation into a plain function from records to records, once, when the pipeline is built."""
 
 import inspect
+import itertools
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, NoReturn
 
 from tsd.errors import OperationError
 from tsd.operations.base import (
@@ -41,8 +42,7 @@ def as_records(result: Any, name: str) -> list[Record]:
     if isinstance(result, Iterable) and not isinstance(result, str | bytes | bytearray):
         return _make_many(result, name)
     if inspect.iscoroutine(result):
-        result.close()
-        raise OperationError(f"{name} returned a coroutine: declare the method with async def")
+        _refuse([result], name)
     raise OperationError(f"{name} returned {type(result).__name__}, not records")
 
 
@@ -100,6 +100,8 @@ def _map_step(processor: MapProcessor, ctx: OpContext) -> Step:
 
     def step(records: list[Record]) -> list[Record]:
         results = [method(record, i, records) for i, record in enumerate(records)]
+        if results and inspect.iscoroutine(results[0]):
+            _refuse(results, name)
         return as_records([result for result in results if result is not None], name)
 
     return step
@@ -113,11 +115,19 @@ def _filter_step(processor: FilterProcessor, ctx: OpContext) -> Step:
             return [record for i, record in enumerate(records) if await keep(record, i, records)]
 
         return lambda records: ctx.run_async(keep_some, records)
-    return lambda records: [record for i, record in enumerate(records) if keep(record, i, records)]
+    name = processor.name
+
+    def step(records: list[Record]) -> list[Record]:
+        verdicts = [keep(record, i, records) for i, record in enumerate(records)]
+        if verdicts and inspect.iscoroutine(verdicts[0]):
+            _refuse(verdicts, name)
+        return list(itertools.compress(records, verdicts))
+
+    return step
 
 
 def _each_step(processor: EachProcessor, ctx: OpContext) -> Step:
-    each = processor.each
+    each, name = processor.each, processor.name
     if inspect.iscoroutinefunction(each):
 
         async def look(records: list[Record]) -> None:
@@ -132,7 +142,17 @@ def _each_step(processor: EachProcessor, ctx: OpContext) -> Step:
 
     def step(records: list[Record]) -> list[Record]:
         for i, record in enumerate(records):
-            each(record, i, records)
+            result = each(record, i, records)
+            if result is not None and inspect.iscoroutine(result):
+                _refuse([result], name)
         return records
 
     return step
+
+
+def _refuse(results: Iterable[Any], name: str) -> NoReturn:
+    """Refuse coroutines of a plain method, such as a decorated one; a coroutine is true, and does nothing."""
+    for result in results:
+        if inspect.iscoroutine(result):
+            result.close()
+    raise OperationError(f"{name} returned a coroutine: declare the method with async def")

@@ -8,7 +8,7 @@ import msgspec
 from sqlalchemy import Connection, RowMapping, func, insert, select, update
 from sqlalchemy.exc import DBAPIError
 
-from tsd.core.cluster.events import Save, SaveGeneration, SaveIntent, SaveStatus
+from tsd.core.cluster.events import Save, SaveGeneration, SaveIntent, SaveMetadata, SaveStatus
 from tsd.core.cluster.records import ExecutionRecord, Intent
 from tsd.core.records import ExecutionStats, RecoveryMode, Status
 from tsd.errors import Conflict, NotFound, StoreCorrupt
@@ -131,6 +131,9 @@ def _changes(save: Save, row: RowMapping, now_ms: int) -> dict[str, Any]:
             return {"generation": save.generation, "controller_node": save.controller_node}
         case SaveIntent():
             return {"intent": _encode_intent(save.intent)}
+        case SaveMetadata():
+            document = decode(row["document"]) | {"metadata": decode(save.metadata)}
+            return {"document": encode(document), "updated": now_ms}
     assert_never(save)
 
 

@@ -8,15 +8,13 @@ import pytest
 from tests.support.pipelines import REGISTRY
 from tsd.errors import JobInvalid
 from tsd.operations.base import Kind
-from tsd.operations.config import describe
+from tsd.operations.config import options_of
 from tsd.operations.job import validate_job
 from tsd.operations.registry import Registry
 
 EXAMPLES = Path(__file__).resolve().parents[3] / "examples" / "operations"
 OPERATIONS = [d for d in Registry().definitions() if d.kind in (Kind.READER, Kind.PROCESSOR)]
-NEEDY = [
-    (d, o["name"]) for d in OPERATIONS for o in describe(d.config) if o["required"] and o["name"] != "_op"
-]
+NEEDY = [(d, o.name) for d in OPERATIONS for o in options_of(d.config) if o.is_required and o.name != "_op"]
 
 
 @pytest.mark.parametrize(("definition", "option"), NEEDY, ids=lambda value: getattr(value, "name", value))

@@ -124,6 +124,7 @@ class ControllerDesk:
         execution.controller.link.hear(now)
         self.roster.touch(execution)
         self.counting.hear_controller(message.ex_id, peer, message.counts)
+        execution.take_metadata(message.metadata, out)
         return execution
 
     def _beat(self, execution: Execution, beat: ControllerBeat, out: Outbox, now: float) -> None:

@@ -191,7 +191,15 @@ class SaveIntent:
     intent: Intent
 
 
-Save = SaveStatus | SaveGeneration | SaveIntent
+@attrs.frozen(kw_only=True)
+class SaveMetadata:
+    """Write the metadata that operations have set, a JSON object, in place of what is there."""
+
+    ex_id: str
+    metadata: str
+
+
+Save = SaveStatus | SaveGeneration | SaveIntent | SaveMetadata
 
 
 # --- sends, actions, answers ------------------------------------------------------------------

@@ -4,10 +4,19 @@ Methods change the state and put what has to be saved, sent or told into an `Out
 placed is decided in `placement`, for all executions together.
 """
 
+import json
+
 import attrs
 
 from tsd.core.cluster.crew import Crew
-from tsd.core.cluster.events import Outbox, SaveGeneration, SaveIntent, SaveStatus, StatusChanged
+from tsd.core.cluster.events import (
+    Outbox,
+    SaveGeneration,
+    SaveIntent,
+    SaveMetadata,
+    SaveStatus,
+    StatusChanged,
+)
 from tsd.core.cluster.leases import Controller, Link
 from tsd.core.cluster.membership import Members, Node
 from tsd.core.cluster.placement import Ask, Grant
@@ -59,6 +68,7 @@ class Execution:
         settle_until: Before this, what another master started may still be reported by nodes.
         revision: Of the last `Wanted`.
         is_stale: The controller has to be sent a `Wanted`.
+        metadata: What its controllers have said of it last, as JSON; empty when nothing.
     """
 
     settings: ClusterSettings
@@ -82,6 +92,7 @@ class Execution:
     revision: int = 0
     is_stale: bool = False
     sent_at: float = 0.0
+    metadata: str = ""
 
     @classmethod
     def from_record(cls, record: ExecutionRecord, settings: ClusterSettings, members: Members) -> "Execution":
@@ -226,6 +237,16 @@ class Execution:
                 is_warning=status in {Status.FAILED, Status.TERMINATED},
             )
         self.status = status
+
+    def take_metadata(self, text: str, out: Outbox) -> None:
+        """Take in the metadata that the controller has now; empty when it has changed none."""
+        if text in ("", self.metadata):
+            return
+        self.metadata = text
+        # The next generation of the controller goes on with it.
+        document = json.dumps(json.loads(self.record.document) | {"metadata": json.loads(text)})
+        self.record = attrs.evolve(self.record, document=document)
+        out.saves.append(SaveMetadata(ex_id=self.ex_id, metadata=text))
 
     def save_intent(self, out: Outbox, intent: Intent) -> None:
         """Keep what is wanted and tell the controller."""

@@ -11,9 +11,9 @@ import attrs
 from msgspec import UNSET, Meta, UnsetType
 
 from tsd.core.records import Status
-from tsd.durations import MS_MAX, UNITS
 from tsd.operations.formats import LOG_LEVELS, SAFE_MAX
 from tsd.operations.job import SLICERS_MAX, WORKERS_MAX
+from tsd.operations.schema import BOOLEAN, DURATION, whole_number
 
 Time = Annotated[
     str, Meta(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z$", examples=["2026-01-31T01:02:03.004Z"])
@@ -22,43 +22,10 @@ Count = Annotated[int, Meta(ge=0)]
 SafeCount = Annotated[int, Meta(ge=0, le=SAFE_MAX)]
 Id = Annotated[str, Meta(min_length=1)]
 AssetIdText = Annotated[str, Meta(pattern="^[0-9a-f]{40}$")]
-Boolean = Annotated[
-    Any,
-    Meta(
-        extra_json_schema={
-            "title": "boolean",
-            "anyOf": [{"type": "boolean"}, {"enum": ["true", "false", "1", "0", 1, 0]}],
-        }
-    ),
-]
-
-
-def _whole_number(most: int) -> Meta:
-    """A whole number, also as digits; fractions are cut off."""
-    digits = rf"^[1-9]\d{{0,{len(str(most)) - 2}}}$"
-    kinds = [
-        {"type": "number", "minimum": 1, "exclusiveMaximum": most + 1},
-        {"type": "string", "pattern": digits},
-    ]
-    return Meta(extra_json_schema={"title": f"whole number from 1 to {most:,}", "anyOf": kinds})
-
-
-WorkerCount = Annotated[Any, _whole_number(WORKERS_MAX)]
-SlicerCount = Annotated[Any, _whole_number(SLICERS_MAX)]
-DURATION_PATTERN = rf"\d{{1,15}}|(\d{{1,4}}(\.\d{{1,9}})?|\.\d{{1,9}}) ?({'|'.join(UNITS)})"
-"""Milliseconds, or a number and a unit. Longer numbers are read too, as far as they are durations."""
-Duration = Annotated[
-    Any,
-    Meta(
-        extra_json_schema={
-            "title": "duration",
-            "anyOf": [
-                {"type": "integer", "minimum": 0, "maximum": MS_MAX},
-                {"type": "string", "pattern": f"^({DURATION_PATTERN})$"},
-            ],
-        }
-    ),
-]
+Boolean = Annotated[Any, Meta(extra_json_schema=BOOLEAN)]
+WorkerCount = Annotated[Any, Meta(extra_json_schema=whole_number(WORKERS_MAX))]
+SlicerCount = Annotated[Any, Meta(extra_json_schema=whole_number(SLICERS_MAX))]
+Duration = Annotated[Any, Meta(extra_json_schema=DURATION)]
 LogLevelOption = Annotated[Any, Meta(extra_json_schema={"enum": [*LOG_LEVELS, "", None, False, 0]})]
 """What is empty in any way counts as absent."""
 Variables = Annotated[

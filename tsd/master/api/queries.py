@@ -9,13 +9,13 @@ from typing import Final
 from tsd.errors import InvalidRequest
 from tsd.master import assets
 from tsd.master.api import parameters
-from tsd.master.api.documents import DURATION_PATTERN
 from tsd.master.api.endpoint import Given, Parameter, Query, Schema
 from tsd.master.api.parameters import Page
 from tsd.master.executions import StopOptions
 from tsd.master.lists import DEFAULT_SORT, ListQuery
 from tsd.operations.formats import LOG_LEVELS
 from tsd.operations.job import WORKERS_MAX
+from tsd.operations.schema import DURATION_PATTERN
 from tsd.store import lucene
 from tsd.store.fields import (
     ASSET_FIELDS,

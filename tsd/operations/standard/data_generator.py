@@ -1,6 +1,6 @@
 """data_generator: makes fake records, with nothing to set up; most people's first reader."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -29,16 +29,16 @@ def _size(value: object) -> int:
     return int(size)
 
 
-def _or_null(words: Iterable[str]) -> Any:
-    convert = formats.one_of(words)
-    return lambda value: None if value is None else convert(value)
-
-
 @attrs.define(kw_only=True)
 class DataGeneratorConfig(OpConfig):
     """Options of data_generator."""
 
-    size: int = opt(5000, convert=_size, doc="records in all; in each slice when the job is persistent")
+    size: int = opt(
+        5000,
+        convert=_size,
+        doc="records in all; in each slice when the job is persistent",
+        schema={"type": "number", "minimum": 1},
+    )
     json_schema: str | None = opt(None, doc="JSON file that describes the fields")
     start: str | int | float | None = opt(
         None, convert=formats.optional_date, doc="first date of the Between formats; 1970"
@@ -46,11 +46,11 @@ class DataGeneratorConfig(OpConfig):
     end: str | int | float | None = opt(
         None, convert=formats.optional_date, doc="last date of the Between formats; now"
     )
-    format: str | None = opt(None, convert=_or_null(_FORMATS), doc=f"one of {', '.join(_FORMATS)}")
+    format: str | None = opt(None, choices=_FORMATS, doc="how dates are made and written; dateNow")
     date_key: str = opt("created", convert=formats.required_string, doc="name of the date field")
     stress_test: bool = opt(False, doc="make one record and repeat it")
     delay: float = opt(0, convert=formats.number, doc="seconds to wait with each slice")
-    set_id: str | None = opt(None, convert=_or_null(ID_ALPHABETS), doc="adds an id of this kind")
+    set_id: str | None = opt(None, choices=tuple(ID_ALPHABETS), doc="adds an id of this kind")
     id_start_key: str | None = opt(None, doc="what ids begin with; [ab] is one of these characters")
     seed: int | None = opt(None, doc="makes the same records each time; tsd's own")
 

@@ -135,7 +135,7 @@ class AssetFolders:
             AssetError: It is not there.
         """
         folder = self.path(asset_id)
-        manifest = self._manifest(asset_id)
+        manifest = self.manifest(asset_id)
         return Bundle(
             asset_id=asset_id,
             name=manifest.name,
@@ -144,7 +144,8 @@ class AssetFolders:
             modules=modules_of(manifest, folder),
         )
 
-    def _manifest(self, asset_id: str) -> Manifest:
+    def manifest(self, asset_id: str) -> Manifest:
+        """The manifest of an unpacked bundle; raises as `read`."""
         try:
             text = (self.path(asset_id) / FILE_NAME).read_bytes()
         except OSError as error:

@@ -10,8 +10,7 @@ import attrs
 import structlog
 import trio
 
-from tsd import __version__
-from tsd.assets import archive, code
+from tsd.assets import code
 from tsd.assets.archive import Limits
 from tsd.assets.folders import AssetFolders
 from tsd.assets.host import Host
@@ -19,8 +18,9 @@ from tsd.assets.identity import ID_LENGTH, READ_B, is_asset_id
 from tsd.assets.resolve import choose, name_of
 from tsd.core.assets import AssetRecord
 from tsd.errors import AssetError, InvalidRequest, NotFound, NotReady, StateError, StoreError, TsdError
+from tsd.master.bundlecheck import BundleChecker
 from tsd.master.bundles import BundleFiles, Incoming
-from tsd.master.identity import TERASLICE_VERSION
+from tsd.master.childprocess import WITHIN_S
 from tsd.operations.job import AssetNames
 from tsd.store.listing import Page
 from tsd.store.store import Store
@@ -56,6 +56,7 @@ class AssetService:
         limits: What they may unpack to.
         host: What runs here.
         uploads_at_once: More are turned away.
+        child_within_s: How long the code of one may take to be imported.
     """
 
     store: Store
@@ -64,9 +65,17 @@ class AssetService:
     limits: Limits
     host: Host
     uploads_at_once: int = UPLOADS_AT_ONCE
+    child_within_s: int = WITHIN_S
+    _checker: BundleChecker = attrs.field(init=False)
     _receiving: trio.CapacityLimiter = attrs.field(init=False)
     _one_by_one: trio.Lock = attrs.field(factory=trio.Lock, init=False)
     """Held while records and files change together."""
+
+    @_checker.default
+    def _make_checker(self) -> BundleChecker:
+        return BundleChecker(
+            files=self.files, limits=self.limits, host=self.host, child_within_s=self.child_within_s
+        )
 
     @_receiving.default
     def _limit_receiving(self) -> trio.CapacityLimiter:
@@ -102,17 +111,20 @@ class AssetService:
         async for data in chunks:
             await incoming.write(data)
         asset_id = await incoming.finish()
+        record = await self.store.find_asset(asset_id)
+        if record is None:
+            record = await self._checker.check(incoming, asset_id)
         async with self._one_by_one:
-            is_new = await self._keep(incoming, asset_id)
+            is_new = await self._keep(incoming, record)
         return Saved(asset_id=asset_id, is_new=is_new)
 
-    async def _keep(self, incoming: Incoming, asset_id: str) -> bool:
+    async def _keep(self, incoming: Incoming, record: AssetRecord) -> bool:
+        asset_id = record.asset_id
         if await self.store.find_asset(asset_id) is not None:
             if not self.files.path(asset_id).exists():
                 await trio.to_thread.run_sync(self.files.keep, incoming, asset_id)
                 log.warning("asset.repaired", asset_id=asset_id)
             return False
-        record = await trio.to_thread.run_sync(self._check, incoming, asset_id)
         with trio.CancelScope(shield=True):
             await trio.to_thread.run_sync(self.files.keep, incoming, asset_id)
             try:
@@ -124,26 +136,6 @@ class AssetService:
             "asset.stored", asset_id=asset_id, name=record.name, version=record.version, size_b=record.size_b
         )
         return True
-
-    def _check(self, incoming: Incoming, asset_id: str) -> AssetRecord:
-        contents = archive.check(incoming.path, self.limits)
-        manifest = contents.manifest
-        manifest.check_release(tsd=__version__, teraslice=TERASLICE_VERSION)
-        code.check_modules(manifest, contents.files)
-        return AssetRecord(
-            asset_id=asset_id,
-            name=manifest.name,
-            version=manifest.version,
-            description=manifest.description,
-            platform=manifest.platform,
-            arch=manifest.arch,
-            node_version=manifest.node_version,
-            python_version=manifest.python_version,
-            language=code.language_of(contents.files),
-            is_compiled=code.is_compiled(contents.files),
-            size_b=incoming.size_b,
-            manifest=manifest.text(),
-        )
 
     async def delete(self, asset_id: str, *, is_forced: bool = False) -> None:
         """Remove a bundle from the store, from the disk, and from where it is unpacked on this host.

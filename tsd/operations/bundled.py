@@ -25,7 +25,7 @@ from typing_extensions import override
 
 from tsd.errors import AssetError
 
-_PREFIX = "tsd_asset_"
+PREFIX = "tsd_asset_"
 
 
 class OperationBundle(Protocol):
@@ -87,7 +87,7 @@ def import_bundle(bundle: OperationBundle) -> list[ModuleType]:
     Raises:
         AssetError: One can not be imported; the message has the file and line.
     """
-    prefix = _PREFIX + bundle.asset_id
+    prefix = PREFIX + bundle.asset_id
     tops = top_names(bundle.folder)
     is_apart = prefix in sys.modules or any(_is_taken(name, bundle.folder) for name in sorted(tops))
     if is_apart:
@@ -123,7 +123,7 @@ def _import(name: str, bundle: OperationBundle) -> ModuleType:
     try:
         return importlib.import_module(name)
     except (Exception, SystemExit) as error:  # a module of the user may raise anything while it is imported
-        shown = name.removeprefix(f"{_PREFIX}{bundle.asset_id}.")
+        shown = name.removeprefix(f"{PREFIX}{bundle.asset_id}.")
         raise AssetError(
             f"Unable to load operation module {shown} of asset {bundle.name}:{bundle.version}: {error!r}"
             f"{where(error, bundle.folder)}"

@@ -120,6 +120,16 @@ class Registry:
         return found[0].definition
 
 
+def definitions_in(bundle: OperationBundle) -> list[Definition]:
+    """All operations and APIs of one bundle.
+
+    Raises:
+        AssetError: It can not be imported.
+    """
+    add_sites([bundle])
+    return list(_definitions(import_bundle(bundle)))
+
+
 def _import(name: str) -> ModuleType:
     try:
         return importlib.import_module(name)

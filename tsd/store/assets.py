@@ -1,5 +1,6 @@
 """Bundles in the store: their records. Their zips are files beside the database (`tsd.master.bundles`)."""
 
+import json
 from collections.abc import Collection, Mapping
 from typing import Any, ClassVar
 
@@ -39,7 +40,11 @@ class CreateAsset:
                 raise Conflict(
                     f"Asset {_described(record)} already exists, please increment the version and send again"
                 )
-        values = attrs.asdict(record) | {"created": now_ms, "is_compiled": int(record.is_compiled)}
+        values = attrs.asdict(record) | {
+            "created": now_ms,
+            "is_compiled": int(record.is_compiled),
+            "operations": None if record.operations is None else json.dumps(record.operations),
+        }
         connection.execute(insert(assets).values(values))
 
 
@@ -154,10 +159,17 @@ def _matching(*, name: str | None = None, version: str | None = None) -> Select[
 
 def _record(row: RowMapping) -> AssetRecord:
     values = {field.name: row[field.name] for field in attrs.fields(AssetRecord)}
-    return AssetRecord(**values | {"is_compiled": bool(row["is_compiled"])})
+    said = {"is_compiled": bool(row["is_compiled"]), "operations": _operations(row)}
+    return AssetRecord(**values | said)
+
+
+def _operations(row: RowMapping) -> tuple[str, ...] | None:
+    return None if row["operations"] is None else tuple(json.loads(row["operations"]))
 
 
 def _shown(row: RowMapping) -> Document:
     """A bundle as clients see it; what its manifest does not say is left out."""
     said = {field: row[field] for field in _SHOWN if row[field] is not None}
+    if (operations := _operations(row)) is not None:
+        said["operations"] = list(operations)
     return {"_created": shown_time(row["created"]), **said, "id": row["asset_id"]}

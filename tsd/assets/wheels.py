@@ -106,15 +106,15 @@ class OpenWheel:
             yield _place(name, self._data), self._chunks(name)
 
     def _chunks(self, name: str) -> Iterator[bytes]:
-        if name not in self._record:
-            yield from self._opened.chunks(name)
-            return
-        method, wanted = self._record[name]
+        method, wanted = self._record.get(name, ("sha256", ""))
         digest = hashlib.new(method)
-        for chunk in self._opened.chunks(name):
-            digest.update(chunk)
-            yield chunk
-        if base64.urlsafe_b64encode(digest.digest()).decode().rstrip("=") != wanted:
+        try:
+            for chunk in self._opened.chunks(name):
+                digest.update(chunk)
+                yield chunk
+        except AssetInvalid as error:
+            raise AssetInvalid(f"{self.wheel.file}: {error}") from error
+        if wanted and base64.urlsafe_b64encode(digest.digest()).decode().rstrip("=") != wanted:
             raise AssetInvalid(f"{self.wheel.file}: {name[:200]} is damaged, RECORD has another hash for it")
 
 

@@ -10,6 +10,7 @@ from packaging.markers import UndefinedEnvironmentName
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.tags import Tag, sys_tags
+from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
 
@@ -64,6 +65,14 @@ class Environment:
         except (metadata.PackageNotFoundError, InvalidVersion, TypeError):
             return None
 
+    def fixed(self, name: str) -> Version | None:
+        """The version of a distribution that tsd itself is made of, None when it is none of these."""
+        return self.version(name) if name in _of_tsd() else None
+
+    def fixed_all(self) -> dict[str, Version]:
+        """All of these, by name."""
+        return {name: version for name in sorted(_of_tsd()) if (version := self.version(name)) is not None}
+
     def needs(self, name: str) -> list[Requirement]:
         """What an installed distribution needs."""
         found = []
@@ -73,6 +82,24 @@ class Environment:
             except InvalidRequirement:
                 continue
         return found
+
+
+@cache
+def _of_tsd() -> frozenset[str]:
+    """What tsd needs, and what that needs; everything that is installed when tsd itself is not."""
+    try:
+        metadata.version("tsd")
+    except metadata.PackageNotFoundError:
+        return frozenset(canonicalize_name(one.metadata["Name"]) for one in metadata.distributions())
+    found: set[str] = set()
+    waiting = ["tsd"]
+    environment = this_environment()
+    while waiting:
+        name = canonicalize_name(waiting.pop())
+        if name not in found and environment.version(name) is not None:
+            found.add(name)
+            waiting += [need.name for need in environment.needs(name) if environment.applies(need, ())]
+    return frozenset(found)
 
 
 @cache

@@ -259,10 +259,10 @@ def choose(
     chosen = {name: _best(group, environment) for name, group in by_name.items()}
     _check_apart(list(chosen.values()))
     for wheel in chosen.values():
-        there = environment.version(wheel.name)
+        there = environment.fixed(wheel.name)
         if there is not None and there != wheel.version:
             raise AssetInvalid(
-                f"{wheel.file} brings {wheel.name} {wheel.version}, but {there} is installed with tsd: take"
+                f"{wheel.file} brings {wheel.name} {wheel.version}, but tsd runs with {there}: take"
                 f" the wheel out, or have {there} in it"
             )
     _check_needs(chosen, requirements, environment)

@@ -52,18 +52,16 @@ class BundleChecker:
             AssetInvalid: It is not.
         """
         contents = await trio.to_thread.run_sync(archive.check, incoming.path, self.limits)
-        record = _record_of(contents, asset_id, incoming.size_b)
+        record = record_of(contents, asset_id, incoming.size_b)
         if record.language != code.PYTHON:
             return record
-        contents.manifest.operations()  # refused when it is malformed, wherever the bundle is to run
-        requirements = contents.manifest.requirements()
         if reasons := mismatches(record, self.host):
             said = "; ".join(text for _, text in reasons)
             log.info(
                 "asset.unchecked", asset_id=asset_id, name=record.name, version=record.version, reason=said
             )
             return record
-        choose(contents.wheels, requirements, this_environment())
+        choose(contents.wheels, contents.manifest.requirements(), this_environment())
         async with self._inspecting:
             offers = await self._inspect(incoming.path, asset_id)
         return attrs.evolve(record, operations=tuple(offer.name for offer in offers))
@@ -80,11 +78,19 @@ class BundleChecker:
             return await inspect(folders, asset_id, within_s=self.child_within_s)
 
 
-def _record_of(contents: Contents, asset_id: str, size_b: int) -> AssetRecord:
+def record_of(contents: Contents, asset_id: str, size_b: int) -> AssetRecord:
+    """What is stored of a good zip.
+
+    Raises:
+        AssetInvalid: It needs a later release, or has not what its manifest says.
+    """
     manifest = contents.manifest
     manifest.check_release(tsd=__version__, teraslice=TERASLICE_VERSION)
     code.check_modules(manifest, contents.files)
     language = code.PYTHON if contents.wheels else code.language_of(contents.files)
+    if language == code.PYTHON:
+        manifest.operations()  # refused when it is malformed, wherever the bundle is to run
+        manifest.requirements()
     return AssetRecord(
         asset_id=asset_id,
         name=manifest.name,

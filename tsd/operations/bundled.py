@@ -24,6 +24,7 @@ from typing import Any, Protocol
 from typing_extensions import override
 
 from tsd.errors import AssetError
+from tsd.operations.sites import sites_of
 
 PREFIX = "tsd_asset_"
 
@@ -65,20 +66,25 @@ def add_sites(bundles: Sequence[OperationBundle]) -> None:
     """
     owners: dict[str, tuple[str, str]] = {}
     for bundle in bundles:
-        site = _site_of(bundle.folder)
-        if site is None:
-            continue
-        for name, version in sorted(_distributions(site)):
-            who = f"asset {bundle.name}:{bundle.version}"
-            other, other_version = owners.setdefault(name, (who, version))
-            if version != other_version:
-                raise AssetError(
-                    f"{other} brings {name} {other_version} and {who} brings {name} {version}: one process"
-                    " can import one of them only, so one job can not use both"
-                )
-        if str(site) not in sys.path:
-            sys.path.append(str(site))
+        for site in sites_of(bundle.folder):
+            for name, version in sorted(_distributions(site)):
+                who = f"asset {bundle.name}:{bundle.version}"
+                other, other_version = owners.setdefault(name, (who, version))
+                if version != other_version:
+                    raise AssetError(
+                        f"{other} brings {name} {other_version} and {who} brings {name} {version}:"
+                        " one process can import one of them only, so one job can not use both"
+                    )
+            if str(site) not in sys.path:
+                sys.path.insert(_place_of_libraries(), str(site))
     importlib.invalidate_caches()
+
+
+def _place_of_libraries() -> int:
+    """Where in `sys.path` libraries begin: what a bundle brings comes before them, behind Python's own."""
+    names = [Path(entry).name for entry in sys.path]
+    places = [names.index(name) for name in ("site-packages", "dist-packages") if name in names]
+    return min(places, default=len(names))
 
 
 def import_bundle(bundle: OperationBundle) -> list[ModuleType]:
@@ -100,18 +106,12 @@ def import_bundle(bundle: OperationBundle) -> list[ModuleType]:
 
 def top_names(folder: Path) -> frozenset[str]:
     """The names of what can be imported from a folder."""
-    site = _site_of(folder)
+    sites = sites_of(folder)
     files = (
         path.name.partition(".")[0] for path in folder.iterdir() if path.suffix in {".py", ".so", ".pyd"}
     )
-    packages = (path.parent.name for path in folder.glob("*/*.py") if path.parent != site)
+    packages = (path.parent.name for path in folder.glob("*/*.py") if path.parent not in sites)
     return frozenset(name for name in (*files, *packages) if name.isidentifier())
-
-
-def _site_of(folder: Path) -> Path | None:
-    """Where the wheels of a bundle were unpacked; None when it has none."""
-    site = folder / "site"
-    return site if next(site.glob("*.dist-info"), None) is not None else None
 
 
 def _distributions(site: Path) -> set[tuple[str, str]]:

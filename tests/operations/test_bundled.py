@@ -222,8 +222,10 @@ def test_two_bundles_with_different_versions_of_a_library_do_not_go_together(tmp
     )
 
     assert found == [
-        "asset one:1.0.0 brings tiny 1.0 and asset two:1.0.0 brings tiny 2.0: one process can import one of them"
-        " only, so one job can not use both"
+        (
+            "asset one:1.0.0 brings tiny 1.0 and asset two:1.0.0 brings tiny 2.0: one process can import one of them"
+            " only, so one job can not use both"
+        )
     ]
 
 

@@ -101,10 +101,11 @@ def check(path: Path) -> Built:
         offers = trio.run(inspect, folders, asset_id)
     note = "" if offers else "there is no operation in it"
     if record.is_compiled and (record.python_version is None or record.platform is None):
-        version = ".".join(str(number) for number in this_host().python[:2])
+        here = this_host()
+        version = ".".join(str(number) for number in here.python[:2])
         note = (
             f"it has compiled modules: say in {FILE_NAME} where they run, as in"
-            f' "python_version": "{version}", "platform": "{this_host().platform}", "arch": "{this_host().arch}"'
+            f' "python_version": "{version}", "platform": "{here.platform}", "arch": "{here.arch}"'
         )
     return attrs.evolve(built, offers=offers, note=note)
 

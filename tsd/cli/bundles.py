@@ -69,8 +69,8 @@ def build(folder: Path, output: Path | None, wheels: Path | None) -> None:
     """Check the bundle in DIR (here by default) and make its zip.
 
     Everything in the folder belongs to it, except tests, examples, build, dist, zips and what begins with a
-    dot. Its code is imported in a process of its own. Equal files give an equal zip, and so an equal id. Without
-    --output the zip is build/NAME-VERSION.zip.
+    dot. Its code is imported in a process of its own. Equal files give an equal zip, and so an equal id. The
+    zip is build/NAME-VERSION.zip unless --output says otherwise.
     """
     from tsd.cli import bundle_build  # noqa: PLC0415 - `tsd --help` is to be quick
 

@@ -243,8 +243,9 @@ def _check_layout(file: IO[bytes], entries: list[zipfile.ZipInfo], directory_at:
     """
     free_at = 0
     for entry in sorted(entries, key=lambda entry: entry.header_offset):
-        end = _end_of(file, entry)
-        if entry.header_offset < free_at or end > directory_at:
+        begins_well = free_at <= entry.header_offset < directory_at
+        end = _end_of(file, entry) if begins_well else 0
+        if not begins_well or end > directory_at:
             raise AssetInvalid(
                 f"the bundle can not be unpacked: {entry.filename[:200]!r} overlaps what is beside it"
             )

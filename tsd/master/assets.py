@@ -1,8 +1,8 @@
 """What can be done with bundles."""
 
 import re
-from collections.abc import AsyncGenerator, Iterable, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Iterable, Sequence
+from contextlib import ExitStack, aclosing, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import trio
 
 from tsd.assets import code
 from tsd.assets.archive import Limits
-from tsd.assets.folders import AssetFolders
+from tsd.assets.folders import AssetFolders, Use
 from tsd.assets.host import Host
 from tsd.assets.identity import ID_LENGTH, READ_B, is_asset_id
 from tsd.assets.resolve import choose, name_of
@@ -142,13 +142,13 @@ class AssetService:
 
         Args:
             asset_id: The bundle.
-            is_forced: Also when an execution that has not ended uses it. Its processes go on, and those that
-                are started on a host that has the bundle unpacked.
+            is_forced: Also when an execution that has not ended uses it, or a job needs it. Processes go on,
+                and those that are started on a host that has the bundle unpacked.
 
         Raises:
             MalformedAssetId: It is no id.
             NotFound: There is no such bundle.
-            Conflict: An execution uses it.
+            Conflict: An execution uses it, or an active job could not be started without it.
             StoreError: It can not be removed.
         """
         if len(asset_id) != ID_LENGTH:
@@ -159,7 +159,7 @@ class AssetService:
             raise NotFound(f"Unable to find asset {asset_id}")
         async with self._one_by_one:
             with trio.CancelScope(shield=True):
-                await self.store.delete_asset(asset_id, is_forced=is_forced)
+                await self.store.delete_asset(asset_id, is_forced=is_forced, resolve=self._means)
                 await trio.to_thread.run_sync(self.files.remove, asset_id)
                 if not is_forced:
                     await trio.to_thread.run_sync(self._remove_folder, asset_id)
@@ -167,9 +167,16 @@ class AssetService:
 
     def _remove_folder(self, asset_id: str) -> None:
         try:
-            self.folders.remove(asset_id)
+            is_gone = self.folders.remove(asset_id)
         except OSError as error:
-            log.warning("asset.left", asset_id=asset_id, reason=str(error))
+            log.warning("asset.left", path=str(self.folders.path(asset_id)), reason=str(error))
+        else:
+            if not is_gone:
+                log.info(
+                    "asset.left",
+                    path=str(self.folders.path(asset_id)),
+                    reason="a process uses it, or did just now",
+                )
 
     async def find(
         self, *, size: int, start: int, sort: str, name: str | None = None, version: str | None = None
@@ -180,22 +187,24 @@ class AssetService:
 
     # --- jobs -----------------------------------------------------------------------------------
 
-    async def prepare(self, identifiers: Sequence[str]) -> AssetNames:
-        """Choose a bundle for each identifier, and unpack it on this host.
+    @asynccontextmanager
+    async def prepared(self, identifiers: Sequence[str]) -> AsyncIterator[AssetNames]:
+        """Choose a bundle for each identifier; they are unpacked on this host until the end.
 
         Raises:
             StoreError: The store can not be read.
         """
         ids, faults = dict[str, str](), dict[str, str]()
-        for identifier in identifiers:
-            try:
-                record = await self._resolve(identifier)
-                await trio.to_thread.run_sync(self._unpack, record.asset_id)
-            except AssetError as error:
-                faults[identifier] = str(error)
-            else:
-                ids[identifier] = record.asset_id
-        return AssetNames(ids=ids, faults=faults)
+        with ExitStack() as uses:
+            for identifier in identifiers:
+                try:
+                    record = await self._resolve(identifier)
+                    uses.enter_context(await trio.to_thread.run_sync(self._unpacked, record.asset_id))
+                except AssetError as error:
+                    faults[identifier] = str(error)
+                else:
+                    ids[identifier] = record.asset_id
+            yield AssetNames(ids=ids, faults=faults)
 
     async def _resolve(self, identifier: str) -> AssetRecord:
         record = await self.store.find_asset(identifier) if is_asset_id(identifier) else None
@@ -208,6 +217,24 @@ class AssetService:
                 f" its operations have to be written in Python"
             )
         return record
+
+    def _means(self, identifier: str, candidates: Collection[AssetRecord]) -> str | None:
+        try:
+            return choose(identifier, candidates, self.host).asset_id
+        except AssetError:
+            return None
+
+    def _unpacked(self, asset_id: str) -> Use:
+        try:
+            use = self.folders.use(asset_id)
+        except OSError as error:
+            raise AssetError(f"asset {asset_id} can not be unpacked on the master: {error}") from error
+        try:
+            self._unpack(asset_id)
+        except BaseException:
+            use.end()
+            raise
+        return use
 
     def _unpack(self, asset_id: str) -> None:
         try:

@@ -53,12 +53,10 @@ class JobChecker:
         Raises:
             JobInvalid: With every fault and its path.
         """
-        names = AssetNames()
-        if identifiers := asset_identifiers(job):
-            names = await self.assets.prepare(identifiers)
-        if names.ids:
-            async with self._children:
-                return await self._check_in_child(job, names)
+        async with self.assets.prepared(asset_identifiers(job)) as names:
+            if names.ids:
+                async with self._children:
+                    return await self._check_in_child(job, names)
         check = partial(
             validate_job,
             job,

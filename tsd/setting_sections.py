@@ -431,7 +431,7 @@ class TsdSettings:
         "1 day",
         kind="duration",
         unit="ms",
-        doc="How long an unpacked bundle stays on a host where no process uses it. When it is needed it is fetched"
+        doc="How long an unpacked bundle stays on a host where no process uses it. What is needed is fetched"
         " again.",
     )
     operation_modules: tuple[str, ...] = setting(

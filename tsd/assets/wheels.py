@@ -1,7 +1,7 @@
 """Wheels in a bundle: the libraries that its operations need, in `wheels/*.whl`.
 
 They are unpacked into `site` beside the operations, from the bundle alone: no index, no build, no network. A
-wheel is data here; nothing of it runs until an operation imports it. See docs/adr/0015-wheels-in-bundles.md.
+wheel is data here; nothing of it runs until an operation imports it. See docs/adr/0017-wheels-in-bundles.md.
 """
 
 import base64

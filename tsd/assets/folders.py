@@ -228,7 +228,7 @@ class AssetFolders:
             AssetError: It is not there.
         """
         folder = self.path(asset_id)
-        manifest = self.manifest(asset_id)
+        manifest = self._manifest(asset_id)
         return Bundle(
             asset_id=asset_id,
             name=manifest.name,
@@ -237,8 +237,7 @@ class AssetFolders:
             modules=modules_of(manifest, folder),
         )
 
-    def manifest(self, asset_id: str) -> Manifest:
-        """The manifest of an unpacked bundle; raises as `read`."""
+    def _manifest(self, asset_id: str) -> Manifest:
         try:
             text = (self.path(asset_id) / FILE_NAME).read_bytes()
         except OSError as error:

@@ -19,6 +19,7 @@ from typing import Any
 import attrs
 
 from tsd.assets.folders import AssetFolders
+from tsd.assets.manifest import FILE_NAME, read_manifest
 from tsd.errors import AssetError, JobInvalid
 from tsd.operations.bundled import OperationBundle, where
 from tsd.operations.job import AssetNames, ValidatedJob, validate_job
@@ -118,7 +119,8 @@ def _inspect(question: Inspection) -> dict[str, Any]:
     folders = AssetFolders(Path(question.root))
     try:
         bundle = folders.read(question.asset_id)
-        return {"operations": offers_of(bundle, folders.manifest(question.asset_id).operations())}
+        manifest = read_manifest((bundle.folder / FILE_NAME).read_bytes())
+        return {"operations": offers_of(bundle, manifest.operations())}
     except AssetError as error:
         return {"unloadable": str(error)}
 

@@ -425,6 +425,15 @@ class TsdSettings:
         unit="bytes",
         doc="Largest bundle that can be uploaded. Unpacked it may have four times as much.",
     )
+    keep_unused_assets_s: float = setting(
+        "keep_unused_assets",
+        read_seconds(),
+        "1 day",
+        kind="duration",
+        unit="ms",
+        doc="How long an unpacked bundle stays on a host where no process uses it. What is needed is fetched"
+        " again.",
+    )
     operation_modules: tuple[str, ...] = setting(
         "operation_modules",
         read_texts,

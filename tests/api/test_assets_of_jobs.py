@@ -91,10 +91,11 @@ def test_a_bundle_that_is_in_use_is_not_deleted_unless_forced(api):
 def test_a_bundle_that_nothing_runs_can_be_deleted_with_what_was_unpacked(master, api):
     """Point 14 of bundles."""
     asset_id = stored(api, "unpacked")
-    ex_id = api.post("/jobs", json=job("shout", "unpacked")).json()["ex_id"]
+    posted = api.post("/jobs", json=job("shout", "unpacked")).json()
     folder = master.data_dir / "assets" / asset_id
     assert (folder / "asset.json").exists()
-    stopped(api, ex_id)
+    stopped(api, posted["ex_id"])
+    api.delete(f"/jobs/{posted['job_id']}")
 
     assert api.delete(f"/assets/{asset_id}").status_code == 200
     assert not folder.exists()
@@ -125,3 +126,40 @@ def test_options_of_operations_in_bundles_are_checked(api, method):
 
     assert answer.status_code == 400
     assert "operations[1].mark" in answer.json()["message"]
+
+
+def kept(api, *assets, **fields):
+    """A job that is stored and not started; its id."""
+    return api.post("/jobs?start=false", json=job("noop", *assets) | fields).json()["job_id"]
+
+
+@pytest.mark.parametrize("identifier", ["needed", "needed:^1.1.0", "needed:1.2.0", "id"])
+def test_a_bundle_that_an_active_job_needs_is_not_deleted_unless_forced(api, identifier):
+    """Point 14 of bundles."""
+    older = stored(api, "needed", "1.0.0")
+    asset_id = stored(api, "needed", "1.2.0")
+    if identifier == "needed":
+        api.delete(f"/assets/{older}")
+    job_id = kept(api, asset_id if identifier == "id" else identifier, name="nightly")
+    refused = api.delete(f"/assets/{asset_id}")
+
+    assert refused.status_code == 409
+    assert refused.json()["message"].startswith(
+        f"asset {asset_id} is needed by job {job_id} (nightly); upload"
+    )
+    assert api.delete(f"/assets/{asset_id}", params={"force": "true"}).status_code == 200
+    api.delete(f"/jobs/{job_id}")
+    api.delete(f"/assets/{older}")
+
+
+def test_a_bundle_is_not_needed_where_another_one_does_as_well_or_nobody_can_start(api):
+    older, newer = stored(api, "spare", "1.0.0"), stored(api, "spare", "1.1.0")
+    other = stored(api, "spare_not", "1.0.0")
+    any_version = kept(api, "spare:^1.0.0")
+    inactive, deleted = kept(api, "spare:1.1.0"), kept(api, "spare:1.1.0")
+    api.post(f"/jobs/{inactive}/_inactive")
+    api.delete(f"/jobs/{deleted}")
+
+    assert api.delete(f"/assets/{newer}").status_code == 200
+    assert any_version in api.delete(f"/assets/{older}").json()["message"]
+    assert api.delete(f"/assets/{other}").status_code == 200

@@ -26,6 +26,16 @@ VARYING = re.compile(
 MACHINE = {"arch", "hostname", "tsd_version"}
 """Fields whose text the machine decides."""
 
+OPERATIONS = """
+from tsd.operations import FilterProcessor, operation
+
+@operation("count")
+class Count(FilterProcessor): pass
+
+@operation("clamp")
+class Clamp(FilterProcessor): pass
+"""
+
 
 def examples() -> list[tuple[str, str | None]]:
     """(curl command, the answer that the page shows for it) in the order of the page."""
@@ -140,7 +150,9 @@ def test_every_verb_has_an_example():
 def test_the_examples_answer_as_the_page_says(request, tmp_path):
     with cluster_for(request, tmp_path, **{"tsd.node_id": "node-1"}) as cluster:
         cluster.start_up()
-        (tmp_path / "my_bundle.zip").write_bytes(bundle("my_bundle", description="counting and clamping"))
+        (tmp_path / "my_bundle.zip").write_bytes(
+            bundle("my_bundle", files={"ops/__init__.py": OPERATIONS}, description="counting and clamping")
+        )
         reader = Reader(cluster, tmp_path)
 
         for command, shown in examples():

@@ -50,6 +50,14 @@ async def _pieces(data):
     yield data
 
 
+def untried(code):
+    """A bundle whose code is not imported when it is uploaded, because it is for another system.
+
+    By its id a job takes it all the same.
+    """
+    return bundle(files={"ops/__init__.py": code}, platform="plan9")
+
+
 def job(*names, assets=("ex",), **fields):
     operations = [{"_op": "test-reader"}, *({"_op": name} for name in names)]
     return {"name": "j", "assets": list(assets), "operations": operations} | fields
@@ -154,14 +162,20 @@ async def test_a_zip_that_was_lost_is_told(tmp_path):
     ("code", "words"),
     [
         (
-            "raise ValueError('not today')",
-            "Unable to load operation module ops of asset ex:1.0.0: ValueError",
+            "x = 1\nraise ValueError('not today')",
+            (
+                "Unable to load operation module ops of asset ex:1.0.0: ValueError('not today'),"
+                " in ops/__init__.py, line 2: raise ValueError('not today')"
+            ),
         ),
-        ("import sys; print('so', flush=True); sys.exit(3)", "ended its process with exit code 3"),
+        (
+            "import sys; print('so', flush=True)\nsys.exit(3)",
+            "SystemExit(3), in ops/__init__.py, line 2: sys.exit(3)",
+        ),
         ("import os; os._exit(0)", "ended its process with exit code 0"),
         (
-            "import os; os.write(2, b'last words'); os.abort()",
-            "ended by signal 6 when the job was checked: last",
+            "import os; os.write(2, b'last words')\nos.abort()",
+            "ended by signal 6 when the job was checked, in ops/__init__.py, line 2: os.abort(): last words",
         ),
         ("import os; os.close(0); os.closerange(3, 50)", "when the job was checked"),
         ("x = bytearray(10 ** 12)", "MemoryError"),
@@ -174,21 +188,48 @@ async def test_a_zip_that_was_lost_is_told(tmp_path):
     ids=lambda value: None,
 )
 async def test_code_that_misbehaves_fails_the_job_and_nothing_else(tmp_path, code, words):
-    async with checker_of(tmp_path, bundle(files={"ops/__init__.py": code})) as checker:
-        faults = await faults_of(checker, job("noop", assets=["zz", "ex"]))
+    data = untried(code)
+    async with checker_of(tmp_path, data) as checker:
+        faults = await faults_of(checker, job("noop", assets=["zz", id_of(data)]))
 
     assert words in faults["assets"], faults
     assert faults["assets[0]"] == 'No assets found for "zz"'
 
 
 @pytest.mark.parametrize(
-    "code", ["while True: pass", "import signal, time; signal.alarm(0); time.sleep(1000)"]
+    "code",
+    ["import time\nwhile True: pass", "import signal, time; signal.alarm(0)\ntime.sleep(1000)"],
 )
-async def test_code_that_hangs_fails_the_job_in_time(tmp_path, code):
-    async with checker_of(tmp_path, bundle(files={"ops/__init__.py": code}), child_within_s=1) as checker:
-        faults = await faults_of(checker, job("noop"))
+async def test_code_that_hangs_fails_the_job_in_time_and_is_found(tmp_path, code):
+    data = untried(code)
+    async with checker_of(tmp_path, data, child_within_s=1) as checker:
+        faults = await faults_of(checker, job("noop", assets=[id_of(data)]))
 
-    assert faults == {"assets": "the code of the assets was still running after 1 s when the job was checked"}
+    assert faults == {
+        "assets": "the code of the assets was still running after 1 s when the job was checked,"
+        f" in ops/__init__.py, line 2: {code.splitlines()[1]}"
+    }
+
+
+CHECKED = """
+from tsd.operations import MapProcessor, OpConfig, operation
+
+@operation("strict", config=OpConfig)
+class Strict(MapProcessor):
+    @classmethod
+    def check_job(cls, config, job):
+        return job["absent"]
+"""
+
+
+async def test_a_check_of_a_bundle_that_fails_is_found(tmp_path):
+    async with checker_of(tmp_path, bundle(files={"operations/__init__.py": CHECKED})) as checker:
+        faults = await faults_of(checker, job("strict"))
+
+    assert faults == {
+        "assets": "asset ex:1.0.0 failed when the job was checked: KeyError('absent'),"
+        ' in operations/__init__.py, line 8: return job["absent"]'
+    }
 
 
 async def test_what_code_prints_does_no_harm(tmp_path):
@@ -215,11 +256,9 @@ async def test_what_code_starts_ends_with_the_check(tmp_path):
 async def test_a_check_that_is_not_wanted_any_more_ends(tmp_path):
     pid_file = tmp_path / "pid"
     code = f"import os, time\nopen({str(pid_file)!r}, 'w').write(str(os.getpid()))\ntime.sleep(1000)"
-    async with (
-        checker_of(tmp_path, bundle(files={"ops/__init__.py": code})) as checker,
-        trio.open_nursery() as nursery,
-    ):
-        nursery.start_soon(checker.check, job("noop"))
+    data = untried(code)
+    async with checker_of(tmp_path, data) as checker, trio.open_nursery() as nursery:
+        nursery.start_soon(checker.check, job("noop", assets=[id_of(data)]))
         with trio.fail_after(30):
             while not (pid_file.exists() and pid_file.read_text()):
                 await trio.sleep(0.01)

@@ -7,7 +7,7 @@ import zipfile
 import pytest
 
 from tests.support.bundles import bundle, zip_of
-from tsd.assets import archive
+from tsd.assets import archive, zips
 from tsd.assets.archive import Limits, check, unpack
 from tsd.errors import AssetInvalid
 
@@ -123,7 +123,7 @@ def test_compression_that_takes_any_memory_is_refused(tmp_path):
 
 
 def test_too_many_entries_are_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(archive, "ENTRIES_MAX", 10)
+    monkeypatch.setattr(zips, "ENTRIES_MAX", 10)
 
     with pytest.raises(AssetInvalid, match="more than 10 entries"):
         checked(tmp_path, bundle(files={f"f{i}": "" for i in range(10)}))

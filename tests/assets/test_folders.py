@@ -167,3 +167,67 @@ def test_operations_are_looked_for_where_the_manifest_says_or_where_they_usually
 def test_a_bundle_that_is_not_there_can_not_be_read(folders):
     with pytest.raises(AssetError, match="is not unpacked here"):
         folders.read("a" * 40)
+
+
+def test_what_nobody_has_used_for_long_is_taken_away(folders, tmp_path):
+    ids = []
+    for name in ("old", "used", "new"):
+        asset_id, path = stored(tmp_path, bundle(name))
+        folder = folders.fill(asset_id, path, LIMITS)
+        os.utime(folder, (1000, 1000))
+        ids.append(asset_id)
+    old, used, new = ids
+    folders.use(used).end()
+    os.utime(folders.root / f".locks/{used}.used", (5000, 5000))
+    os.utime(folders.path(new), (9000, 9000))
+
+    assert folders.remove_unused(4000, now=8999) == [old]
+    assert folders.remove_unused(4000, now=9000) == [used]
+    assert folders.remove_unused(4000, now=12_999) == []
+    assert seen(folders) == [new]
+
+
+def test_what_is_in_use_stays_however_long(folders, tmp_path):
+    asset_id, path = stored(tmp_path, bundle())
+    folders.fill(asset_id, path, LIMITS)
+    first, second = folders.use(asset_id), folders.use(asset_id)
+
+    def sweep():
+        return folders.remove_unused(10, now=os.stat(folders.root / f".locks/{asset_id}.used").st_mtime + 100)
+
+    first.end()
+    assert sweep() == []
+    assert folders.remove(asset_id) is False
+    second.end()
+    second.end()
+    assert sweep() == [asset_id]
+    assert folders.remove_unused(0, now=1e12) == []
+
+
+def test_a_use_of_another_process_counts_and_ends_with_it(folders, tmp_path):
+    asset_id, path = stored(tmp_path, bundle())
+    folders.fill(asset_id, path, LIMITS)
+    script = (
+        "import sys, pathlib\n"
+        "from tsd.assets.folders import AssetFolders\n"
+        "use = AssetFolders(pathlib.Path(sys.argv[1])).use(sys.argv[2])\n"
+        "print('used', flush=True)\n"
+        "sys.stdin.read()\n"
+    )
+    child = subprocess.Popen(
+        [sys.executable, "-c", script, str(folders.root), asset_id],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    assert child.stdout.readline() == b"used\n"
+    assert folders.remove(asset_id) is False
+    child.kill()
+    child.communicate()
+
+    assert folders.remove(asset_id) is True
+    assert seen(folders) == []
+
+
+def test_nothing_is_swept_where_nothing_was_unpacked(folders):
+    assert folders.remove_unused(0, now=1e12) == []

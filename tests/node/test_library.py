@@ -197,3 +197,29 @@ async def test_what_is_no_id_reads_no_file(tmp_path, nursery):
     await trio.testing.wait_all_tasks_blocked()
 
     assert answers[0].reason == "this is no id of an asset"
+
+
+async def test_bundles_of_processes_that_run_are_not_taken_away(tmp_path, nursery):
+    network = Network(tmp_path, nursery)
+    network.store()
+    library, asset_id = network.library, id_of(DATA)
+    await library.provide_for("one", [asset_id])
+    await library.provide_for("two", [asset_id])
+
+    library.release({"two"})
+    assert library.folders.remove_unused(0, now=1e12) == []
+    library.release(set())
+    assert library.folders.remove_unused(0, now=1e12) == [asset_id]
+    await library.provide_for("three", [asset_id])
+    assert library.folders.has(asset_id)
+
+
+async def test_a_bundle_that_can_not_be_had_is_let_go_of(tmp_path, nursery):
+    network = Network(tmp_path, nursery)
+    with pytest.raises(AssetError, match="has no such asset"):
+        await network.library.provide_for("one", [id_of(DATA)])
+    network.store()
+    await network.library.provide(id_of(DATA))
+    network.library.release(set())
+
+    assert network.library.folders.remove(id_of(DATA)) is True

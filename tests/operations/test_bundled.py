@@ -176,3 +176,79 @@ def test_a_bundle_says_where_it_is(tmp_path):
 
     one, two = id_of(operations("one")), id_of(operations("two"))
     assert found == [one, one, one, two, two, 'No assets found for "three" among those of the job']
+
+
+USES_TINY = (
+    "from tsd.operations import MapProcessor, operation\n"
+    "import tiny\n"
+    "@operation('{op}')\n"
+    "class Says(MapProcessor):\n"
+    "    def map(self, record, index, batch):\n"
+    "        from importlib.metadata import version\n"
+    "        return record | {{'tiny': tiny.VERSION, 'said': version('tiny')}}\n"
+)
+
+
+def with_site(name, version, op):
+    """A bundle as it is when it was unpacked with a wheel of `tiny` in it."""
+    files = {
+        "operations/__init__.py": USES_TINY.format(op=op),
+        "site/tiny.py": f"VERSION = {version!r}\n",
+        f"site/tiny-{version}.dist-info/METADATA": f"Metadata-Version: 2.1\nName: tiny\nVersion: {version}\n",
+    }
+    return bundle(name, files=files)
+
+
+def test_what_wheels_have_brought_is_importable_in_each_bundle(tmp_path):
+    """Point 37 of bundles. The second bundle is imported apart, the library is not."""
+    found = run(
+        tmp_path,
+        "registry = Registry((), bundles)\n"
+        "for name in ('a', 'b'): print(registry.processor(name).component.map(None, {}, 0, []))\n"
+        "import tiny\nprint(tiny.__file__.removeprefix(root + '/' + ids[0]))\n",
+        with_site("one", "1.0", "a"),
+        with_site("two", "1.0", "b"),
+    )
+
+    assert found == ["{'tiny': '1.0', 'said': '1.0'}"] * 2 + ["/site/tiny.py"]
+
+
+def test_two_bundles_with_different_versions_of_a_library_do_not_go_together(tmp_path):
+    found = run(
+        tmp_path,
+        "try: Registry((), bundles)\nexcept AssetError as error: print(error)\n",
+        with_site("one", "1.0", "a"),
+        with_site("two", "2.0", "b"),
+    )
+
+    assert found == [
+        (
+            "asset one:1.0.0 brings tiny 1.0 and asset two:1.0.0 brings tiny 2.0: one process can import one of them"
+            " only, so one job can not use both"
+        )
+    ]
+
+
+@pytest.mark.parametrize(
+    ("files", "place"),
+    [
+        (
+            {"ops/__init__.py": "x = 1\nfrom . import deep", "ops/deep.py": "\n\n1 / 0"},
+            "ops/deep.py, line 3: 1 / 0",
+        ),
+        ({"ops/__init__.py": "import json\njson.loads('')"}, "ops/__init__.py, line 2: json.loads('')"),
+        (
+            {"ops/__init__.py": "from ops import deep", "ops/deep.py": "x = 1\ny = ="},
+            "ops/deep.py, line 2: y = =",
+        ),
+        ({"ops/__init__.py": "\nimport absent"}, "ops/__init__.py, line 2: import absent"),
+    ],
+    ids=["deep", "in a library", "syntax", "import"],
+)
+def test_the_deepest_line_of_the_bundle_is_told(tmp_path, files, place):
+    script = "try: Registry((), bundles)\nexcept AssetError as error: print(error)\n"
+    (plain,) = run(tmp_path, script, bundle(files=files))
+    *_, apart = run(tmp_path, script, bundle("a", files={"ops/__init__.py": ""}), bundle("b", files=files))
+
+    assert plain.endswith(f", in {place}")
+    assert apart.endswith(f", in {place}")

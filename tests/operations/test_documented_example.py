@@ -35,7 +35,7 @@ def examples():
 def folder(tmp_path):
     """A folder with the files that the page shows; the job writes into it."""
     for name, text in examples().items():
-        if name not in {"command", "bundle_commands"}:
+        if "." in name:  # the others are commands
             (tmp_path / name).write_text(text.replace("/tmp/my-job", str(tmp_path / "out")))
     return tmp_path
 

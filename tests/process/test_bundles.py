@@ -107,11 +107,12 @@ def test_one_host_unpacks_for_master_and_node(request, tmp_path):
         cluster.start_up()
         asset_id = upload(cluster, operations())
         out = tmp_path / "out"
-        _, ex_id = cluster.post_job(job({"_op": "shout", "file": str(out)}, assets=["ex"]))
+        job_id, ex_id = cluster.post_job(job({"_op": "shout", "file": str(out)}, assets=["ex"]))
 
         assert cluster.wait_status(ex_id)["_status"] == "completed"
         assert len(lines(out)) == 3
         assert "asset.unpacked" not in cluster.daemons["up"].log
+        cluster.request("DELETE", f"/jobs/{job_id}")
         assert cluster.request("DELETE", f"/assets/{asset_id}").status_code == 200
         assert not (cluster.data_dir / "assets" / asset_id).exists()
 

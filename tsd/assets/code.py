@@ -8,11 +8,13 @@ from tsd.errors import AssetInvalid
 
 PYTHON = "python"
 JAVASCRIPT = "javascript"
-USUAL_MODULE = "ops"
+USUAL_MODULES = ("operations", "ops")
 """Where operations are when the manifest does not say."""
 
 _SCRIPTS = (".js", ".mjs", ".cjs", ".ts")
 _COMPILED = (".so", ".pyd", ".dylib")
+_NO_OPERATIONS = frozenset({"site", "static", "tests", "wheels"})
+"""Folders at the top that are something else."""
 
 
 def language_of(files: Collection[str]) -> str:
@@ -43,13 +45,25 @@ def check_modules(manifest: Manifest, files: Collection[str]) -> None:
 
 
 def modules_of(manifest: Manifest, folder: Path) -> tuple[str, ...]:
-    """Where to look for operations in an unpacked bundle.
+    """Where to look for operations in an unpacked bundle, or in a folder that one is made of.
 
-    The modules that the manifest names; else `ops`; else every package at the top that is not private.
+    The modules that the manifest names; else `operations` and `ops`; else every package at the top that is
+    not private.
     """
     if manifest.modules:
         return manifest.modules
-    if (folder / USUAL_MODULE / "__init__.py").exists() or (folder / f"{USUAL_MODULE}.py").exists():
-        return (USUAL_MODULE,)
-    packages = [file.parent.name for file in folder.glob("*/__init__.py")]
-    return tuple(sorted(name for name in packages if name.isidentifier() and not name.startswith("_")))
+    usual = [
+        name
+        for name in USUAL_MODULES
+        if (folder / name / "__init__.py").exists() or (folder / f"{name}.py").exists()
+    ]
+    if usual:
+        return tuple(usual)
+    packages = (file.parent.name for file in folder.glob("*/__init__.py"))
+    return tuple(
+        sorted(
+            name
+            for name in packages
+            if name.isidentifier() and not name.startswith("_") and name not in _NO_OPERATIONS
+        )
+    )

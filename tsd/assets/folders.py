@@ -3,6 +3,9 @@
 A folder with the name of an id is complete: it is filled under another name, made durable and renamed. A
 lock for each id keeps two processes from doing that at the same time, and is held no longer than its process
 lives; what a process that died has left is thrown away by the next one that needs the bundle.
+
+A second lock for each id is shared by the daemons that have processes with the bundle. Who wants to take a
+folder away needs it alone, so that none goes that is in use. Its file says when that was last.
 """
 
 import contextlib
@@ -12,6 +15,7 @@ import os
 import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Self
 
 import attrs
 
@@ -37,6 +41,31 @@ class Bundle:
     version: str
     folder: Path
     modules: tuple[str, ...]
+
+
+class Use:
+    """A bundle in use; ended by `end`, or by the end of this process.
+
+    Args:
+        descriptor: Of the locked file.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor: int | None = descriptor
+        os.utime(descriptor)
+
+    def end(self) -> None:
+        """Nobody here uses it any more."""
+        if self._descriptor is not None:
+            os.utime(self._descriptor)
+            os.close(self._descriptor)
+            self._descriptor = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.end()
 
 
 @attrs.frozen
@@ -105,15 +134,79 @@ class AssetFolders:
                 raise
         return folder
 
-    def remove(self, asset_id: str) -> None:
-        """Take a bundle away, if it is there.
+    def use(self, asset_id: str) -> "Use":
+        """Say that processes are going to import a bundle, before it is looked whether it is there.
+
+        Waits for one who takes it away.
+
+        Raises:
+            OSError: The directory can not be used.
+        """
+        return Use(self._locked(asset_id, fcntl.LOCK_SH))
+
+    def remove(self, asset_id: str) -> bool:
+        """Take a bundle away if it is there, unless somebody uses it; whether it is gone.
 
         Raises:
             OSError: It can not be removed.
         """
+        if not self.path(asset_id).is_dir():
+            return True
+        try:
+            alone = self._locked(asset_id, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        try:
+            self._remove(asset_id)
+        finally:
+            os.close(alone)
+        return True
+
+    def remove_unused(self, unused_s: float, now: float) -> list[str]:
+        """Take away the bundles that nobody has used for so long; their ids.
+
+        Args:
+            unused_s: How long.
+            now: The time of the day, as file systems have it.
+
+        Raises:
+            OSError: The directory can not be read, or one can not be removed.
+        """
+        if not self.root.is_dir():
+            return []
+        found = sorted(path.name for path in self.root.iterdir() if is_asset_id(path.name))
+        return [
+            asset_id
+            for asset_id in found
+            if now - self._used_at(asset_id) >= unused_s and self.remove(asset_id)
+        ]
+
+    def _used_at(self, asset_id: str) -> float:
+        """When it was unpacked, or used last."""
+        moments = [0.0]
+        for path in (self.path(asset_id), self._use_file(asset_id)):
+            with contextlib.suppress(FileNotFoundError):
+                moments.append(path.stat().st_mtime)
+        return max(moments)
+
+    def _use_file(self, asset_id: str) -> Path:
+        return self.root / _LOCKS / f"{asset_id}.used"
+
+    def _locked(self, asset_id: str, kind: int) -> int:
+        """The file of the uses of a bundle, locked."""
+        self.path(asset_id)
+        path = self._use_file(asset_id)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, kind)
+        except BaseException:
+            os.close(descriptor)
+            raise
+        return descriptor
+
+    def _remove(self, asset_id: str) -> None:
         folder = self.path(asset_id)
-        if not folder.is_dir():
-            return
         with self.held(asset_id):
             partial = self._cleared(asset_id)
             with contextlib.suppress(FileNotFoundError):

@@ -5,6 +5,7 @@ import re
 from typing import Any
 
 import attrs
+from packaging.requirements import InvalidRequirement, Requirement
 
 from tsd.assets.host import python_numbers
 from tsd.assets.versions import clean_version, precedence
@@ -18,6 +19,7 @@ NAME_LENGTH_MAX = 200
 _NAME = re.compile(r"[^\s:@/\\*\x00-\x1f\x7f]+")
 """A job writes `op@name:version`, a path `/assets/<name>`."""
 _MODULE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
+_TARGET = re.compile(rf"{_MODULE.pattern}:[^\W\d]\w*")
 
 
 @attrs.frozen(kw_only=True)
@@ -42,6 +44,35 @@ class Manifest:
     def text(self) -> str:
         """The whole of it as JSON text."""
         return json.dumps(self.document, separators=(",", ":"))
+
+    def requirements(self) -> tuple[Requirement, ...]:
+        """What the bundle needs besides its wheels' own needs, `requirements`. For bundles of Python only.
+
+        Raises:
+            AssetInvalid: It is no list of requirements.
+        """
+        value = self.document.get("requirements") or []
+        if not isinstance(value, list) or not all(isinstance(text, str) for text in value):
+            raise AssetInvalid(f'{FILE_NAME}: requirements must be a list of texts as in "name>=1.2"')
+        try:
+            return tuple(Requirement(text) for text in value)
+        except InvalidRequirement as error:
+            raise AssetInvalid(f"{FILE_NAME}: requirements: {error}") from error
+
+    def operations(self) -> dict[str, str] | None:
+        """The operations that it lists, name to `module:Class`; None without a list. As above.
+
+        Raises:
+            AssetInvalid: It is no such list.
+        """
+        value = self.document.get("operations")
+        if value is None or value is False:
+            return None
+        if not isinstance(value, dict) or not all(
+            isinstance(target, str) and _TARGET.fullmatch(target) for target in value.values()
+        ):
+            raise AssetInvalid(f'{FILE_NAME}: operations must map each name to a text "module:Class"')
+        return dict(value)
 
     def check_release(self, *, tsd: str, teraslice: str) -> None:
         """Refuse a bundle for a later release.

@@ -3,7 +3,7 @@
 import http.client
 import json
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 from urllib.parse import urlsplit
 
 import attrs
@@ -84,6 +84,21 @@ class MasterClient:
         """Post a document (or nothing) and return the answer; errors as `get`."""
         return self._request("POST", path, document)
 
+    def delete(self, path: str) -> Any:
+        """Delete what is at `path`; errors as `get`."""
+        return self._request("DELETE", path, None)
+
+    def upload(self, path: str, file: Path) -> tuple[int, Any]:
+        """Post the bytes of a file; the status, which tells what was new, and the answer; errors as `get`.
+
+        Raises:
+            OSError: The file can not be read.
+        """
+        with file.open("rb") as content:
+            headers = {"Content-Type": "application/octet-stream"}
+            headers["Content-Length"] = str(file.stat().st_size)
+            return self._exchange("POST", path, content, headers)
+
     def is_ready(self) -> bool:
         """Whether the master serves; never raises."""
         try:
@@ -101,9 +116,14 @@ class MasterClient:
 
     def _request(self, method: str, path: str, document: object) -> Any:
         body = None if document is None else json.dumps(document).encode()
-        headers = {"Accept": "application/json", "User-Agent": "tsd"}
-        if body is not None:
-            headers["Content-Type"] = "application/json"
+        return self._exchange(
+            method, path, body, {} if body is None else {"Content-Type": "application/json"}
+        )[1]
+
+    def _exchange(
+        self, method: str, path: str, body: bytes | IO[bytes] | None, headers: dict[str, str]
+    ) -> tuple[int, Any]:
+        headers = {"Accept": "application/json", "User-Agent": "tsd"} | headers
         connection = http.client.HTTPConnection(self._host, self._port, timeout=self._timeout_s)
         try:
             connection.request(method, path, body=body, headers=headers)
@@ -119,7 +139,7 @@ class MasterClient:
             content = text
         if answer.status >= 400:
             raise ApiError(answer.status, _error_message(content, text))
-        return content
+        return answer.status, content
 
 
 def _error_message(content: object, text: str) -> str:

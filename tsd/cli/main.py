@@ -9,6 +9,7 @@ import click
 
 from tsd import __version__
 from tsd.cli import exit_codes
+from tsd.cli.bundles import assets
 
 if TYPE_CHECKING:
     from tsd.operations.registry import Registry
@@ -104,16 +105,31 @@ def node(
 @DATA_DIR_OPTION
 @WORKERS_OPTION
 @click.option("--keep", is_flag=True, help="Keep the temporary data folder (logs, states of slices).")
+@click.option(
+    "--assets",
+    "bundles",
+    type=click.Path(path_type=Path, exists=True),
+    multiple=True,
+    metavar="DIR|ZIP",
+    help="Bundle to load first, whose folder is built; may be repeated. The job names it in `assets`.",
+)
 @click.option("--verbose", is_flag=True, help="Show the daemons' logs instead of writing them to a file.")
 def run(
-    *, job: Path, config: Path | None, data_dir: Path | None, workers: int | None, keep: bool, verbose: bool
+    *,
+    job: Path,
+    config: Path | None,
+    data_dir: Path | None,
+    workers: int | None,
+    keep: bool,
+    bundles: tuple[Path, ...],
+    verbose: bool,
 ) -> None:
     """Run one job file from start to end on a cluster of its own, and show how it goes.
 
     The cluster is private: free ports, and a data folder that is removed at the end unless --keep or
     --data-dir is given. Ctrl-C stops the job after its running slices; a second one hurries.
 
-    Exit code: 0 completed, 1 failed, 2 stopped by you, 78 the job or a setting is invalid.
+    Exit code: 0 completed, 1 failed, 2 stopped by you, 78 the job, a bundle or a setting is invalid.
     """
     from tsd.cli.run import run_job  # noqa: PLC0415 - `tsd --help` is to be quick
 
@@ -123,9 +139,13 @@ def run(
             lambda overrides: _load(config, overrides | {"teraslice.workers": workers}),
             data_dir=data_dir,
             keep=keep,
+            bundles=bundles,
             verbose=verbose,
         )
     )
+
+
+cli.add_command(assets)
 
 
 @cli.group()

@@ -5,7 +5,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from tsd.cli.interrupts import asked_to_stop, held_signals
 from tsd.cli.private_cluster import LOG_FILE, ClusterFailed, PrivateCluster
 from tsd.cli.progress import ProgressView, Snapshot
 from tsd.core.records import TERMINAL_STATUSES, Status
+from tsd.errors import AssetError
 from tsd.settings import Settings
 
 POLL_S = 0.2
@@ -34,6 +35,7 @@ def run_job(
     data_dir: Path | None,
     keep: bool,
     verbose: bool,
+    bundles: Sequence[Path] = (),
 ) -> int:
     """Run a job file to its end and show how it goes; the exit code of the command.
 
@@ -43,11 +45,17 @@ def run_job(
         data_dir: Data folder that stays; None: a temporary one.
         keep: Leave the temporary folder in place.
         verbose: Daemons log to stderr.
+        bundles: Zips of bundles, and folders of such, to load before the job is posted.
     """
     try:
         job = json.loads(job_file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         print(f"tsd: {job_file}: {error}", file=sys.stderr)
+        return exit_codes.CONFIG
+    try:
+        zips = _zips_of(bundles)
+    except (AssetError, OSError) as error:
+        print(f"tsd: {error}", file=sys.stderr)
         return exit_codes.CONFIG
     with held_signals(), _folder(data_dir, keep=keep) as folder:
         settings = load(
@@ -63,7 +71,7 @@ def run_job(
         )
         cluster = PrivateCluster(settings, verbose=verbose)
         try:
-            return _Run(job, cluster).to_the_end()
+            return _Run(job, cluster, zips).to_the_end()
         except ClusterFailed as error:
             print(f"tsd: {error}\n{error.last_words}", file=sys.stderr)
             return error.exit_code
@@ -81,8 +89,9 @@ def run_job(
 class _Run:
     """One job on its way: what was asked and what was seen last."""
 
-    def __init__(self, job: object, cluster: PrivateCluster) -> None:
+    def __init__(self, job: object, cluster: PrivateCluster, zips: Sequence[Path] = ()) -> None:
         self._job = job
+        self._zips = zips
         self._cluster = cluster
         self._stops_asked = 0
         self._seen_at = time.monotonic()
@@ -92,6 +101,12 @@ class _Run:
         name = str(self._job.get("name", "job")) if isinstance(self._job, dict) else "job"
         client = self._cluster.start()
         with ProgressView(name) as view:
+            for path in self._zips:
+                try:
+                    client.upload("/v1/assets", path)
+                except ApiError as error:
+                    view.say(f"tsd: the bundle {path} was not taken: {error.message}")
+                    return exit_codes.CONFIG if error.status < 500 else exit_codes.FAILED
             try:
                 posted = client.post("/v1/jobs", self._job)
             except ApiError as error:
@@ -182,6 +197,20 @@ class _Run:
         except (ApiError, MasterUnreachable):
             return []
         return list(errors)
+
+
+def _zips_of(bundles: Sequence[Path]) -> list[Path]:
+    """The zips of bundles; folders are built.
+
+    Raises:
+        AssetError: One is no good bundle.
+        OSError: One can not be read or written.
+    """
+    if not any(path.is_dir() for path in bundles):
+        return list(bundles)
+    from tsd.cli.bundle_build import build  # noqa: PLC0415 - heavy, and seldom needed
+
+    return [build(path).path if path.is_dir() else path for path in bundles]
 
 
 @contextmanager

@@ -15,6 +15,8 @@ class AssetRecord:
         language: `python` or `javascript`; empty for a bundle without code.
         is_compiled: It carries compiled modules.
         size_b: Of the zip.
+        operations: Names of the operations and APIs in it; None when its code was not imported, because it is
+            for other hosts or no Python.
         manifest: The whole `asset.json`, as JSON text.
     """
 
@@ -29,4 +31,5 @@ class AssetRecord:
     language: str = ""
     is_compiled: bool = False
     size_b: int = 0
+    operations: tuple[str, ...] | None = None
     manifest: str = "{}"

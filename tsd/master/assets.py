@@ -1,8 +1,8 @@
 """What can be done with bundles."""
 
 import re
-from collections.abc import AsyncGenerator, Iterable, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Iterable, Sequence
+from contextlib import ExitStack, aclosing, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,17 +10,17 @@ import attrs
 import structlog
 import trio
 
-from tsd import __version__
-from tsd.assets import archive, code
+from tsd.assets import code
 from tsd.assets.archive import Limits
-from tsd.assets.folders import AssetFolders
+from tsd.assets.folders import AssetFolders, Use
 from tsd.assets.host import Host
 from tsd.assets.identity import ID_LENGTH, READ_B, is_asset_id
 from tsd.assets.resolve import choose, name_of
 from tsd.core.assets import AssetRecord
 from tsd.errors import AssetError, InvalidRequest, NotFound, NotReady, StateError, StoreError, TsdError
+from tsd.master.bundlecheck import BundleChecker
 from tsd.master.bundles import BundleFiles, Incoming
-from tsd.master.identity import TERASLICE_VERSION
+from tsd.master.childprocess import WITHIN_S
 from tsd.operations.job import AssetNames
 from tsd.store.listing import Page
 from tsd.store.store import Store
@@ -56,6 +56,7 @@ class AssetService:
         limits: What they may unpack to.
         host: What runs here.
         uploads_at_once: More are turned away.
+        child_within_s: How long the code of one may take to be imported.
     """
 
     store: Store
@@ -64,9 +65,17 @@ class AssetService:
     limits: Limits
     host: Host
     uploads_at_once: int = UPLOADS_AT_ONCE
+    child_within_s: int = WITHIN_S
+    _checker: BundleChecker = attrs.field(init=False)
     _receiving: trio.CapacityLimiter = attrs.field(init=False)
     _one_by_one: trio.Lock = attrs.field(factory=trio.Lock, init=False)
     """Held while records and files change together."""
+
+    @_checker.default
+    def _make_checker(self) -> BundleChecker:
+        return BundleChecker(
+            files=self.files, limits=self.limits, host=self.host, child_within_s=self.child_within_s
+        )
 
     @_receiving.default
     def _limit_receiving(self) -> trio.CapacityLimiter:
@@ -102,17 +111,20 @@ class AssetService:
         async for data in chunks:
             await incoming.write(data)
         asset_id = await incoming.finish()
+        record = await self.store.find_asset(asset_id)
+        if record is None:
+            record = await self._checker.check(incoming, asset_id)
         async with self._one_by_one:
-            is_new = await self._keep(incoming, asset_id)
+            is_new = await self._keep(incoming, record)
         return Saved(asset_id=asset_id, is_new=is_new)
 
-    async def _keep(self, incoming: Incoming, asset_id: str) -> bool:
+    async def _keep(self, incoming: Incoming, record: AssetRecord) -> bool:
+        asset_id = record.asset_id
         if await self.store.find_asset(asset_id) is not None:
             if not self.files.path(asset_id).exists():
                 await trio.to_thread.run_sync(self.files.keep, incoming, asset_id)
                 log.warning("asset.repaired", asset_id=asset_id)
             return False
-        record = await trio.to_thread.run_sync(self._check, incoming, asset_id)
         with trio.CancelScope(shield=True):
             await trio.to_thread.run_sync(self.files.keep, incoming, asset_id)
             try:
@@ -125,38 +137,18 @@ class AssetService:
         )
         return True
 
-    def _check(self, incoming: Incoming, asset_id: str) -> AssetRecord:
-        contents = archive.check(incoming.path, self.limits)
-        manifest = contents.manifest
-        manifest.check_release(tsd=__version__, teraslice=TERASLICE_VERSION)
-        code.check_modules(manifest, contents.files)
-        return AssetRecord(
-            asset_id=asset_id,
-            name=manifest.name,
-            version=manifest.version,
-            description=manifest.description,
-            platform=manifest.platform,
-            arch=manifest.arch,
-            node_version=manifest.node_version,
-            python_version=manifest.python_version,
-            language=code.language_of(contents.files),
-            is_compiled=code.is_compiled(contents.files),
-            size_b=incoming.size_b,
-            manifest=manifest.text(),
-        )
-
     async def delete(self, asset_id: str, *, is_forced: bool = False) -> None:
         """Remove a bundle from the store, from the disk, and from where it is unpacked on this host.
 
         Args:
             asset_id: The bundle.
-            is_forced: Also when an execution that has not ended uses it. Its processes go on, and those that
-                are started on a host that has the bundle unpacked.
+            is_forced: Also when an execution that has not ended uses it, or a job needs it. Processes go on,
+                and those that are started on a host that has the bundle unpacked.
 
         Raises:
             MalformedAssetId: It is no id.
             NotFound: There is no such bundle.
-            Conflict: An execution uses it.
+            Conflict: An execution uses it, or an active job could not be started without it.
             StoreError: It can not be removed.
         """
         if len(asset_id) != ID_LENGTH:
@@ -167,7 +159,7 @@ class AssetService:
             raise NotFound(f"Unable to find asset {asset_id}")
         async with self._one_by_one:
             with trio.CancelScope(shield=True):
-                await self.store.delete_asset(asset_id, is_forced=is_forced)
+                await self.store.delete_asset(asset_id, is_forced=is_forced, resolve=self._means)
                 await trio.to_thread.run_sync(self.files.remove, asset_id)
                 if not is_forced:
                     await trio.to_thread.run_sync(self._remove_folder, asset_id)
@@ -175,9 +167,16 @@ class AssetService:
 
     def _remove_folder(self, asset_id: str) -> None:
         try:
-            self.folders.remove(asset_id)
+            is_gone = self.folders.remove(asset_id)
         except OSError as error:
-            log.warning("asset.left", asset_id=asset_id, reason=str(error))
+            log.warning("asset.left", path=str(self.folders.path(asset_id)), reason=str(error))
+        else:
+            if not is_gone:
+                log.info(
+                    "asset.left",
+                    path=str(self.folders.path(asset_id)),
+                    reason="a process uses it, or did just now",
+                )
 
     async def find(
         self, *, size: int, start: int, sort: str, name: str | None = None, version: str | None = None
@@ -188,22 +187,24 @@ class AssetService:
 
     # --- jobs -----------------------------------------------------------------------------------
 
-    async def prepare(self, identifiers: Sequence[str]) -> AssetNames:
-        """Choose a bundle for each identifier, and unpack it on this host.
+    @asynccontextmanager
+    async def prepared(self, identifiers: Sequence[str]) -> AsyncIterator[AssetNames]:
+        """Choose a bundle for each identifier; they are unpacked on this host until the end.
 
         Raises:
             StoreError: The store can not be read.
         """
         ids, faults = dict[str, str](), dict[str, str]()
-        for identifier in identifiers:
-            try:
-                record = await self._resolve(identifier)
-                await trio.to_thread.run_sync(self._unpack, record.asset_id)
-            except AssetError as error:
-                faults[identifier] = str(error)
-            else:
-                ids[identifier] = record.asset_id
-        return AssetNames(ids=ids, faults=faults)
+        with ExitStack() as uses:
+            for identifier in identifiers:
+                try:
+                    record = await self._resolve(identifier)
+                    uses.enter_context(await trio.to_thread.run_sync(self._unpacked, record.asset_id))
+                except AssetError as error:
+                    faults[identifier] = str(error)
+                else:
+                    ids[identifier] = record.asset_id
+            yield AssetNames(ids=ids, faults=faults)
 
     async def _resolve(self, identifier: str) -> AssetRecord:
         record = await self.store.find_asset(identifier) if is_asset_id(identifier) else None
@@ -216,6 +217,24 @@ class AssetService:
                 f" its operations have to be written in Python"
             )
         return record
+
+    def _means(self, identifier: str, candidates: Collection[AssetRecord]) -> str | None:
+        try:
+            return choose(identifier, candidates, self.host).asset_id
+        except AssetError:
+            return None
+
+    def _unpacked(self, asset_id: str) -> Use:
+        try:
+            use = self.folders.use(asset_id)
+        except OSError as error:
+            raise AssetError(f"asset {asset_id} can not be unpacked on the master: {error}") from error
+        try:
+            self._unpack(asset_id)
+        except BaseException:
+            use.end()
+            raise
+        return use
 
     def _unpack(self, asset_id: str) -> None:
         try:

@@ -8,6 +8,7 @@ file, which only somebody else can bring about, is repaired by uploading the sam
 import contextlib
 import os
 import secrets
+import shutil
 from collections.abc import AsyncIterator, Collection, Iterator
 from pathlib import Path
 from typing import IO
@@ -133,6 +134,21 @@ class BundleFiles:
             file.seek(offset)
             return file.read(count), os.fstat(file.fileno()).st_size
 
+    @contextlib.contextmanager
+    def scratch(self) -> Iterator[Path]:
+        """A folder that is gone at the end.
+
+        Raises:
+            StoreError: There is no room for it.
+        """
+        with _told("a bundle can not be unpacked"):
+            folder = self.folder / f"{secrets.token_hex(8)}{_PARTIAL}"
+            folder.mkdir(mode=0o700, parents=True)
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
     def remove(self, asset_id: str) -> None:
         """Take a zip away, if it is there."""
         with _told("a bundle can not be removed"):
@@ -154,7 +170,10 @@ class BundleFiles:
         ]
         for path in left:
             with _told("a bundle can not be removed"):
-                path.unlink(missing_ok=True)
+                if path.is_dir():
+                    shutil.rmtree(path)
+                else:
+                    path.unlink(missing_ok=True)
         return sorted(path.name for path in left)
 
 

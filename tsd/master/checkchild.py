@@ -1,14 +1,17 @@
-"""The child that checks one job whose operations are in bundles, so that their code never runs in the master.
+"""The child that runs code of bundles for the master: it checks one job, or imports one bundle.
 
 It reads a question from stdin and writes an answer to what was its stdout; what the code prints goes to
 stderr. Both are JSON: a job is JSON, and nothing that a child says is ever executed.
 """
 
+import faulthandler
 import json
+import math
 import os
 import resource
 import signal
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,8 +19,11 @@ from typing import Any
 import attrs
 
 from tsd.assets.folders import AssetFolders
+from tsd.assets.manifest import FILE_NAME, read_manifest
 from tsd.errors import AssetError, JobInvalid
+from tsd.operations.bundled import OperationBundle, where
 from tsd.operations.job import AssetNames, ValidatedJob, validate_job
+from tsd.operations.listed import offers_of
 from tsd.operations.registry import Registry
 
 MEMORY_B = 4 * 1024**3
@@ -48,6 +54,19 @@ class Question:
         return json.dumps(attrs.asdict(self)).encode()
 
 
+@attrs.frozen(kw_only=True)
+class Inspection:
+    """A bundle that a child is to import; it is unpacked in `root`."""
+
+    within_s: int
+    root: str
+    asset_id: str
+
+    def encode(self) -> bytes:
+        """As the child reads it."""
+        return json.dumps(attrs.asdict(self)).encode()
+
+
 def decode_answer(text: bytes) -> ValidatedJob:
     """What the child has found.
 
@@ -70,7 +89,7 @@ def decode_answer(text: bytes) -> ValidatedJob:
 def _check(question: Question) -> dict[str, Any]:
     folders = AssetFolders(Path(question.root))
     try:
-        bundles = [folders.read(asset_id) for asset_id in dict.fromkeys(question.ids.values())]
+        bundles = folders.read_all(dict.fromkeys(question.ids.values()))
         registry = Registry(question.modules, bundles)
     except AssetError as error:
         return {"unloadable": str(error)}
@@ -84,20 +103,45 @@ def _check(question: Question) -> dict[str, Any]:
         )
     except JobInvalid as error:
         return {"title": error.title, "faults": error.faults}
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - conversions and checks are code of users
+        return {"unloadable": _blame(error, bundles)}
     return attrs.asdict(checked, recurse=False)
+
+
+def _blame(error: BaseException, bundles: Sequence[OperationBundle]) -> str:
+    for bundle in bundles:
+        if place := where(error, bundle.folder):
+            return f"asset {bundle.name}:{bundle.version} failed when the job was checked: {error!r}{place}"
+    return f"the code of the assets failed when the job was checked: {error!r}"
+
+
+def _inspect(question: Inspection) -> dict[str, Any]:
+    folders = AssetFolders(Path(question.root))
+    try:
+        bundle = folders.read(question.asset_id)
+        manifest = read_manifest((bundle.folder / FILE_NAME).read_bytes())
+        return {"operations": offers_of(bundle, manifest.operations())}
+    except AssetError as error:
+        return {"unloadable": str(error)}
 
 
 def main() -> None:
     """Answer the question on stdin."""
-    question = Question(**json.load(sys.stdin))
+    asked = json.load(sys.stdin)
+    question = Question(**asked) if "job" in asked else Inspection(**asked)
     signal.alarm(question.within_s + 1)  # a master that dies ends nobody
     # At the hard limit it would be killed by a signal that says nothing of time.
-    resource.setrlimit(resource.RLIMIT_CPU, (question.within_s, question.within_s + 1))
+    processor_s = question.within_s + math.ceil(time.process_time())
+    resource.setrlimit(resource.RLIMIT_CPU, (processor_s, processor_s + 1))
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_B, MEMORY_B))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    # Where it crashed, or was when its time was nearly over.
+    faulthandler.enable()
+    faulthandler.dump_traceback_later(0.9 * question.within_s)
     answer = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     with answer:
-        answer.write(json.dumps(_check(question)).encode())
+        found = _check(question) if isinstance(question, Question) else _inspect(question)
+        answer.write(json.dumps(found).encode())
     # Threads that the code has started, and what it wants to do at exit, are not waited for.
     os._exit(0)

@@ -23,6 +23,7 @@ from tsd import __version__
 from tsd.assets.archive import Limits
 from tsd.assets.folders import AssetFolders
 from tsd.assets.host import this_host
+from tsd.assets.sweeping import keep_swept
 from tsd.core.cluster.machine import ClusterMachine
 from tsd.core.cluster.records import ClusterSettings
 from tsd.core.messages import KINDS
@@ -180,6 +181,8 @@ class _Master:
             await nursery.start(self.brain.run)
             nursery.start_soon(self._keep_watchdog)
             nursery.start_soon(self.lag.run)
+            folders = self.service.assets.folders
+            nursery.start_soon(keep_swept, folders, self.settings.tsd.keep_unused_assets_s)
             await self.service.assets.sweep()
             await self.service.assets.autoload(self.settings.teraslice.autoload_directory)
             with _announced(self.settings.tsd.data_dir, {"url": url, "mesh": self.mesh.address}):

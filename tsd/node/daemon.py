@@ -14,6 +14,7 @@ import structlog
 import trio
 
 import tsd
+from tsd.assets.sweeping import keep_swept
 from tsd.core.cluster.node import (
     Exit,
     Exited,
@@ -124,6 +125,7 @@ async def _run(settings: Settings, processes: NodeProcesses, notifier: Notifier)
         async with dial_tcp(address, identity=identity, codec=Codec(KINDS), options=options) as dialer:
             library = Library.of(settings, send=dialer.send)
             library.sweep()
+            nursery.start_soon(keep_swept, library.folders, settings.tsd.keep_unused_assets_s)
             shell = NodeShell(settings, hostname, processes, library, dialer=dialer, notifier=notifier)
             code = await shell.run()
         nursery.cancel_scope.cancel()
@@ -232,12 +234,12 @@ class NodeShell:
         for action in effects.actions:
             if isinstance(action, Exit):
                 self._driver.end(action.code, action.reason)
+        self._library.release(self._machine.processes)
         self._note_welcome()
 
     async def _prepare(self, spec: ProcessSpec) -> None:
         try:
-            for asset_id in spec.assets:
-                await self._library.provide(asset_id)
+            await self._library.provide_for(spec.proc_id, spec.assets)
         except AssetError as error:
             _log.error("process.not_started", proc_id=spec.proc_id, reason=str(error))
             self._driver.feed(StartFailed(proc_id=spec.proc_id, reason=str(error)))

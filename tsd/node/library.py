@@ -1,7 +1,7 @@
 """The bundles of a node: unpacked where its processes look for them, fetched from the master when missing."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Container, Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import IO
@@ -12,7 +12,7 @@ import structlog
 import trio
 
 from tsd.assets.archive import Limits
-from tsd.assets.folders import AssetFolders
+from tsd.assets.folders import AssetFolders, Use
 from tsd.core.messages import AssetAsk, AssetPart, AssetUnavailable
 from tsd.errors import AssetError
 from tsd.settings import Settings
@@ -50,6 +50,8 @@ class Library:
     neighbours: Path
     limits: Limits
     send: Callable[[AssetAsk], object]
+    _uses: dict[str, list[Use]] = attrs.field(factory=dict, init=False)
+    """By process; those that are about to be started have theirs too."""
     _locks: dict[str, trio.Lock] = attrs.field(factory=dict, init=False)
     _fetches: dict[str, _Fetch] = attrs.field(factory=dict, init=False)
 
@@ -69,6 +71,26 @@ class Library:
         with suppress(OSError):
             for path in self.folders.root.glob(f".*.{quote(self.node_id, safe='')}.zip"):
                 path.unlink(missing_ok=True)
+
+    async def provide_for(self, proc_id: str, asset_ids: Iterable[str]) -> None:
+        """Have bundles unpacked for a process; they stay until `release`, which has to follow also an error.
+
+        Raises:
+            AssetError: One can not be had; the message says why.
+        """
+        for asset_id in asset_ids:
+            try:
+                use = await trio.to_thread.run_sync(self.folders.use, asset_id)
+            except OSError as error:
+                raise AssetError(f"asset {asset_id} can not be unpacked on this node: {error}") from error
+            self._uses.setdefault(proc_id, []).append(use)
+            await self.provide(asset_id)
+
+    def release(self, running: Container[str]) -> None:
+        """Let go of what was provided for processes that are not among these."""
+        for proc_id in [proc_id for proc_id in self._uses if proc_id not in running]:
+            for use in self._uses.pop(proc_id):
+                use.end()
 
     async def provide(self, asset_id: str) -> None:
         """Have a bundle unpacked. Whoever wants it meanwhile waits for the same work.

@@ -9,8 +9,12 @@ statements of its modules find their own neighbours first. See docs/adr/0012-bun
 import builtins
 import importlib
 import importlib.util
+import linecache
+import re
 import sys
+import traceback
 from collections.abc import Iterable, Mapping, Sequence
+from importlib import metadata
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from pathlib import Path
@@ -20,8 +24,9 @@ from typing import Any, Protocol
 from typing_extensions import override
 
 from tsd.errors import AssetError
+from tsd.operations.sites import sites_of
 
-_PREFIX = "tsd_asset_"
+PREFIX = "tsd_asset_"
 
 
 class OperationBundle(Protocol):
@@ -53,13 +58,42 @@ class OperationBundle(Protocol):
         ...
 
 
+def add_sites(bundles: Sequence[OperationBundle]) -> None:
+    """Make the libraries that bundles bring importable; to be called before one of them is imported.
+
+    Raises:
+        AssetError: Two bring different versions of one.
+    """
+    owners: dict[str, tuple[str, str]] = {}
+    for bundle in bundles:
+        for site in sites_of(bundle.folder):
+            for name, version in sorted(_distributions(site)):
+                who = f"asset {bundle.name}:{bundle.version}"
+                other, other_version = owners.setdefault(name, (who, version))
+                if version != other_version:
+                    raise AssetError(
+                        f"{other} brings {name} {other_version} and {who} brings {name} {version}:"
+                        " one process can import one of them only, so one job can not use both"
+                    )
+            if str(site) not in sys.path:
+                sys.path.insert(_place_of_libraries(), str(site))
+    importlib.invalidate_caches()
+
+
+def _place_of_libraries() -> int:
+    """Where in `sys.path` libraries begin: what a bundle brings comes before them, behind Python's own."""
+    names = [Path(entry).name for entry in sys.path]
+    places = [names.index(name) for name in ("site-packages", "dist-packages") if name in names]
+    return min(places, default=len(names))
+
+
 def import_bundle(bundle: OperationBundle) -> list[ModuleType]:
     """Import the modules of a bundle that hold operations.
 
     Raises:
-        AssetError: One can not be imported.
+        AssetError: One can not be imported; the message has the file and line.
     """
-    prefix = _PREFIX + bundle.asset_id
+    prefix = PREFIX + bundle.asset_id
     tops = top_names(bundle.folder)
     is_apart = prefix in sys.modules or any(_is_taken(name, bundle.folder) for name in sorted(tops))
     if is_apart:
@@ -72,21 +106,49 @@ def import_bundle(bundle: OperationBundle) -> list[ModuleType]:
 
 def top_names(folder: Path) -> frozenset[str]:
     """The names of what can be imported from a folder."""
+    sites = sites_of(folder)
     files = (
         path.name.partition(".")[0] for path in folder.iterdir() if path.suffix in {".py", ".so", ".pyd"}
     )
-    packages = (path.parent.name for path in folder.glob("*/*.py"))
+    packages = (path.parent.name for path in folder.glob("*/*.py") if path.parent not in sites)
     return frozenset(name for name in (*files, *packages) if name.isidentifier())
+
+
+def _distributions(site: Path) -> set[tuple[str, str]]:
+    found = metadata.distributions(path=[str(site)])
+    return {(re.sub(r"[-_.]+", "-", one.metadata["Name"]).lower(), one.version) for one in found}
 
 
 def _import(name: str, bundle: OperationBundle) -> ModuleType:
     try:
         return importlib.import_module(name)
-    except Exception as error:  # a module of the user may raise anything while it is imported
-        shown = name.removeprefix(f"{_PREFIX}{bundle.asset_id}.")
+    except (Exception, SystemExit) as error:  # a module of the user may raise anything while it is imported
+        shown = name.removeprefix(f"{PREFIX}{bundle.asset_id}.")
         raise AssetError(
             f"Unable to load operation module {shown} of asset {bundle.name}:{bundle.version}: {error!r}"
+            f"{where(error, bundle.folder)}"
         ) from error
+
+
+def where(error: BaseException, folder: Path) -> str:
+    """The deepest place in a bundle that an error has come by, as `, in ops/a.py, line 3: code`.
+
+    Args:
+        error: The error.
+        folder: Where the bundle is.
+
+    Returns:
+        The place; empty when it came by none.
+    """
+    places = [(frame.filename, frame.lineno or 0) for frame in traceback.extract_tb(error.__traceback__)]
+    if isinstance(error, SyntaxError) and error.filename is not None:
+        places.append((error.filename, error.lineno or 0))
+    for file, line in reversed(places):
+        path = Path(file)
+        if path.is_relative_to(folder):
+            code = linecache.getline(file, line).strip()[:200]
+            return f", in {path.relative_to(folder)}, line {line}" + (f": {code}" if code else "")
+    return ""
 
 
 def _is_taken(name: str, folder: Path) -> bool:

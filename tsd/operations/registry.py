@@ -8,7 +8,7 @@ import attrs
 
 from tsd.errors import AssetError
 from tsd.operations.base import MARK, Definition, Kind
-from tsd.operations.bundled import OperationBundle, import_bundle
+from tsd.operations.bundled import OperationBundle, add_sites, import_bundle
 
 STANDARD_MODULES = (
     "tsd.operations.standard.collect",
@@ -63,6 +63,8 @@ class Registry:
         """
         self._operations: dict[str, list[_Found]] = {}
         self._apis: dict[str, list[_Found]] = {}
+        bundles = tuple(bundles)
+        add_sites(bundles)
         for bundle in bundles:
             for definition in _definitions(import_bundle(bundle)):
                 place = f"asset {bundle.name}:{bundle.version}"
@@ -127,6 +129,16 @@ class Registry:
                 f"specific asset to use on its name; it is in {places}"
             )
         return found[0].definition
+
+
+def definitions_in(bundle: OperationBundle) -> list[Definition]:
+    """All operations and APIs of one bundle.
+
+    Raises:
+        AssetError: It can not be imported.
+    """
+    add_sites([bundle])
+    return list(_definitions(import_bundle(bundle)))
 
 
 def _import(name: str) -> ModuleType:

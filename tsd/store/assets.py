@@ -1,21 +1,28 @@
 """Bundles in the store: their records. Their zips are files beside the database (`tsd.master.bundles`)."""
 
-from collections.abc import Collection, Mapping
+import json
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, ClassVar
 
 import attrs
-from sqlalchemy import Connection, RowMapping, Select, delete, insert, select
+from sqlalchemy import Connection, RowMapping, Select, delete, insert, literal_column, select
 
 from tsd.core.assets import AssetRecord
 from tsd.errors import Conflict, NotFound
 from tsd.store.documents import Document, decode, shown_time
 from tsd.store.fields import ASSET_FIELDS, order_by
 from tsd.store.listing import Page, cut, fetch
-from tsd.store.schema import assets, executions, unended
-from tsd.store.sqlite import like
+from tsd.store.schema import assets, executions, is_active, jobs, unended
+from tsd.store.sqlite import json_field, like
 
 RESTRICTIONS = ("platform", "arch", "node_version", "python_version")
+Resolve = Callable[[str, Collection[AssetRecord]], str | None]
+"""Which of some bundles an identifier means: its id, None when it means none of them."""
 _SHOWN = ("name", "version", "description", *RESTRICTIONS)
+
+
+def nothing(_identifier: str, _candidates: Collection[AssetRecord]) -> None:
+    """An identifier that is no id means nothing."""
 
 
 @attrs.frozen(kw_only=True)
@@ -39,7 +46,11 @@ class CreateAsset:
                 raise Conflict(
                     f"Asset {_described(record)} already exists, please increment the version and send again"
                 )
-        values = attrs.asdict(record) | {"created": now_ms, "is_compiled": int(record.is_compiled)}
+        values = attrs.asdict(record) | {
+            "created": now_ms,
+            "is_compiled": int(record.is_compiled),
+            "operations": None if record.operations is None else json.dumps(record.operations),
+        }
         connection.execute(insert(assets).values(values))
 
 
@@ -48,11 +59,13 @@ class DeleteAsset:
     """Take the record of a bundle away.
 
     Attributes:
-        is_forced: Also when an execution that has not ended uses it.
+        is_forced: Also when an execution that has not ended uses it, or a job needs it.
+        resolve: Which bundle an identifier of a job means.
     """
 
     asset_id: str
     is_forced: bool = False
+    resolve: Resolve = nothing
     is_held: ClassVar[bool] = False
 
     def apply(self, connection: Connection, now_ms: int) -> None:  # noqa: ARG002 - of the protocol
@@ -60,16 +73,22 @@ class DeleteAsset:
 
         Raises:
             NotFound: There is no such bundle.
-            Conflict: An execution uses it.
+            Conflict: An execution uses it, or a job could not be started without it.
         """
-        if find_asset(connection, asset_id=self.asset_id) is None:
+        record = find_asset(connection, asset_id=self.asset_id)
+        if record is None:
             raise NotFound(f"Unable to find asset {self.asset_id}")
-        users = [] if self.is_forced else _users(connection, self.asset_id)
-        if users:
-            raise Conflict(
-                f"asset {self.asset_id} is used by execution {', '.join(users[:5])}"
-                f"{' and others' if len(users) > 5 else ''}; stop it first, or delete with force=true"
-            )
+        if not self.is_forced:
+            if users := _users(connection, self.asset_id):
+                raise Conflict(
+                    f"asset {self.asset_id} is used by execution {_some(users)}; stop it first, or delete"
+                    " with force=true"
+                )
+            if needing := _needing(connection, record, self.resolve):
+                raise Conflict(
+                    f"asset {self.asset_id} is needed by job {_some(needing)}; upload a version that does as"
+                    " well, make the job inactive or delete it first, or delete with force=true"
+                )
         connection.execute(delete(assets).where(assets.c.asset_id == self.asset_id))
 
 
@@ -92,6 +111,37 @@ def _users(connection: Connection, asset_id: str) -> list[str]:
     """The executions that have not ended and use a bundle."""
     rows = connection.execute(select(executions.c.ex_id, executions.c.document).where(unended))
     return [row.ex_id for row in rows if asset_id in (decode(row.document).get("assets") or ())]
+
+
+def _needing(connection: Connection, record: AssetRecord, resolve: Resolve) -> list[str]:
+    """The active jobs with an identifier that means a bundle and would mean none without it."""
+    named = assets_named(connection, name=record.name)
+    others = [one for one in named if one.asset_id != record.asset_id]
+
+    def needs(identifier: object) -> bool:
+        if not isinstance(identifier, str):
+            return False
+        return identifier == record.asset_id or (
+            identifier.partition(":")[0] == record.name
+            and resolve(identifier, named) == record.asset_id
+            and resolve(identifier, others) is None
+        )
+
+    has_assets = json_field(jobs.c.document, "assets").is_not(None)
+    wanted = select(jobs.c.job_id, jobs.c.document).where(
+        jobs.c.deleted == literal_column("0"), is_active == 1, has_assets
+    )
+    found = []
+    for row in connection.execute(wanted.order_by(jobs.c.job_no)):
+        document = decode(row.document)
+        identifiers = document.get("assets")
+        if isinstance(identifiers, list) and any(map(needs, identifiers)):
+            found.append(f"{row.job_id} ({document.get('name')})")
+    return found
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:5]) + (" and others" if len(names) > 5 else "")
 
 
 def check_assets(connection: Connection, document: Mapping[str, Any]) -> None:
@@ -154,10 +204,17 @@ def _matching(*, name: str | None = None, version: str | None = None) -> Select[
 
 def _record(row: RowMapping) -> AssetRecord:
     values = {field.name: row[field.name] for field in attrs.fields(AssetRecord)}
-    return AssetRecord(**values | {"is_compiled": bool(row["is_compiled"])})
+    said = {"is_compiled": bool(row["is_compiled"]), "operations": _operations(row)}
+    return AssetRecord(**values | said)
+
+
+def _operations(row: RowMapping) -> tuple[str, ...] | None:
+    return None if row["operations"] is None else tuple(json.loads(row["operations"]))
 
 
 def _shown(row: RowMapping) -> Document:
     """A bundle as clients see it; what its manifest does not say is left out."""
     said = {field: row[field] for field in _SHOWN if row[field] is not None}
+    if (operations := _operations(row)) is not None:
+        said["operations"] = list(operations)
     return {"_created": shown_time(row["created"]), **said, "id": row["asset_id"]}

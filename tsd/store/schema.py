@@ -36,7 +36,7 @@ from sqlalchemy import (
 from tsd.core.records import TERMINAL_STATUSES, SliceState
 from tsd.store.sqlite import json_field, json_number
 
-HEAD: Final = "0003"
+HEAD: Final = "0004"
 """Version of this schema: the last migration. Later versions compare as greater text."""
 
 INT = BigInteger().with_variant(Integer(), "sqlite")
@@ -158,6 +158,7 @@ assets = Table(
     Column("is_compiled", INT, nullable=False),
     Column("size_b", INT, nullable=False),
     Column("manifest", Text, nullable=False),
+    Column("operations", Text),
     Index("assets_name", "name", "version"),
     Index("assets_created", "created"),
     sqlite_strict=True,

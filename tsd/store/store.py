@@ -148,9 +148,11 @@ class Store:
         """Store the record of a bundle. Raises Conflict when another one could be taken for it."""
         await self.write(assets.CreateAsset(record=record))
 
-    async def delete_asset(self, asset_id: str, *, is_forced: bool) -> None:
+    async def delete_asset(
+        self, asset_id: str, *, is_forced: bool, resolve: assets.Resolve = assets.nothing
+    ) -> None:
         """Take the record of a bundle away. Raises NotFound, Conflict while an execution uses it."""
-        await self.write(assets.DeleteAsset(asset_id=asset_id, is_forced=is_forced))
+        await self.write(assets.DeleteAsset(asset_id=asset_id, is_forced=is_forced, resolve=resolve))
 
     async def find_asset(self, asset_id: str) -> AssetRecord | None:
         """The bundle with this id, if there is one."""

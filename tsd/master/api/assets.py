@@ -66,7 +66,7 @@ async def list_assets_of_version(service: MasterService, asset: str, version: st
     query={"is_forced": queries.IS_FORCED},
     answer=AssetId,
     also={400: Answer(MalformedId, "the id has not 40 digits")},
-    errors={404: "there is no such bundle", 409: "an execution uses it"},
+    errors={404: "there is no such bundle", 409: "an execution uses it, or an active job needs it"},
 )
 async def delete_asset(service: MasterService, asset: str, *, is_forced: bool) -> Response:
     """Delete a bundle."""

@@ -251,6 +251,10 @@ class Asset:
     arch: Annotated[str | UnsetType, Meta(description="the only processor it runs on")] = UNSET
     node_version: Annotated[int | UnsetType, Meta(description="of Node, for JavaScript")] = UNSET
     python_version: Annotated[str | UnsetType, Meta(description="the oldest that it runs with")] = UNSET
+    operations: Annotated[
+        list[str] | UnsetType,
+        Meta(description="names of its operations and APIs; not there when the master can not import it"),
+    ] = UNSET
 
 
 # --- the cluster --------------------------------------------------------------------------------

@@ -111,7 +111,7 @@ BLOCKING: Final = Query(
     read=lambda given: parameters.read_boolean("blocking", given["blocking"], default=True),
 )
 IS_FORCED: Final = Query(
-    parameters=(_flag("force", "also when an execution that has not ended uses it", default="false"),),
+    parameters=(_flag("force", "also when an execution uses it or a job needs it", default="false"),),
     read=lambda given: parameters.read_boolean("force", given["force"], default=False),
 )
 

@@ -320,3 +320,12 @@ class CrossCheck(BatchProcessor):
     @classmethod
     def check_job(cls, config, job):
         yield "wanted", f"the first has encoding {job['operations'][0]['_encoding']}"
+
+
+@operation("with_metadata")
+class WithMetadata(EachProcessor):
+    """Takes the field `meta` of each record as its metadata."""
+
+    def each(self, record, index, batch):
+        for name, value in record.pop("meta", {}).items():
+            record.set_metadata(name, value)

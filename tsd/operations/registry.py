@@ -11,6 +11,7 @@ from tsd.operations.base import MARK, Definition, Kind
 from tsd.operations.bundled import OperationBundle, import_bundle
 
 STANDARD_MODULES = (
+    "tsd.operations.standard.accumulate",
     "tsd.operations.standard.collect",
     "tsd.operations.standard.data_generator",
     "tsd.operations.standard.delay",
@@ -19,8 +20,10 @@ STANDARD_MODULES = (
     "tsd.operations.standard.file_exporter",
     "tsd.operations.standard.file_reader",
     "tsd.operations.standard.filter",
+    "tsd.operations.standard.group_by",
     "tsd.operations.standard.noop",
     "tsd.operations.standard.test_reader",
+    "tsd.operations.standard.window",
 )
 _API_KINDS = (Kind.API, Kind.OBSERVER)
 

@@ -13,6 +13,7 @@ from tsd.operations.bundled import OperationBundle, import_bundle
 STANDARD_MODULES = (
     "tsd.operations.standard.accumulate",
     "tsd.operations.standard.collect",
+    "tsd.operations.standard.count",
     "tsd.operations.standard.data_generator",
     "tsd.operations.standard.delay",
     "tsd.operations.standard.derive",
@@ -22,6 +23,7 @@ STANDARD_MODULES = (
     "tsd.operations.standard.filter",
     "tsd.operations.standard.group_by",
     "tsd.operations.standard.noop",
+    "tsd.operations.standard.sort",
     "tsd.operations.standard.test_reader",
     "tsd.operations.standard.window",
 )

@@ -23,6 +23,7 @@ STANDARD_MODULES = (
     "tsd.operations.standard.filter",
     "tsd.operations.standard.group_by",
     "tsd.operations.standard.noop",
+    "tsd.operations.standard.routed_sender",
     "tsd.operations.standard.sort",
     "tsd.operations.standard.test_reader",
     "tsd.operations.standard.window",

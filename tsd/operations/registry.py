@@ -15,6 +15,7 @@ STANDARD_MODULES = (
     "tsd.operations.standard.collect",
     "tsd.operations.standard.count",
     "tsd.operations.standard.data_generator",
+    "tsd.operations.standard.dead_letter_file",
     "tsd.operations.standard.delay",
     "tsd.operations.standard.derive",
     "tsd.operations.standard.fields",

@@ -26,6 +26,7 @@ STANDARD_MODULES = (
     "tsd.operations.standard.noop",
     "tsd.operations.standard.routed_sender",
     "tsd.operations.standard.sort",
+    "tsd.operations.standard.state_storage",
     "tsd.operations.standard.test_reader",
     "tsd.operations.standard.window",
 )

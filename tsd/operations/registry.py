@@ -25,6 +25,7 @@ STANDARD_MODULES = (
     "tsd.operations.standard.group_by",
     "tsd.operations.standard.noop",
     "tsd.operations.standard.routed_sender",
+    "tsd.operations.standard.script",
     "tsd.operations.standard.sort",
     "tsd.operations.standard.state_storage",
     "tsd.operations.standard.test_reader",

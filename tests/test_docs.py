@@ -21,6 +21,7 @@ POINTS = [
     *(f"operations {number}" for number in range(1, 68)),
     *(f"rest {number}" for number in range(1, 109)),
     *(f"assets {number}" for number in range(1, 39)),
+    *(f"connectors {number}" for number in range(1, 61)),
 ]
 ROW = re.compile(r"^\| ([A-Za-z]+ ?\d+) \| .+ \| (covered|different|open) \| (.*) \|$", re.MULTILINE)
 NAMED_TEST = re.compile(r"`([\w/.]+\.py)::(test_\w+)`")

@@ -368,3 +368,12 @@ class SliceWatcher(Observer):
 
     def on_slice_complete(self, slice_, outcome):
         self.lines.append(("completed", slice_.slicer_order, outcome.state))
+
+
+@operation("with_metadata")
+class WithMetadata(EachProcessor):
+    """Takes the field `meta` of each record as its metadata."""
+
+    def each(self, record, index, batch):
+        for name, value in record.pop("meta", {}).items():
+            record.set_metadata(name, value)

@@ -18,7 +18,7 @@ from tsd.operations.base import (
     reader,
 )
 from tsd.operations.config import ApiConfig, OpConfig, load, opt, to_wire
-from tsd.operations.context import OpContext
+from tsd.operations.context import DeadLetterSink, OpContext, Rejection
 from tsd.operations.holding import HoldingProcessor
 from tsd.operations.record import Record
 from tsd.operations.slice import Slice
@@ -32,6 +32,7 @@ __all__ = [
     "ApiRegistry",
     "BatchProcessor",
     "DataWindow",
+    "DeadLetterSink",
     "EachProcessor",
     "Fatal",
     "Fetcher",
@@ -47,6 +48,7 @@ __all__ = [
     "ParallelSlicer",
     "Record",
     "RecoveryEntry",
+    "Rejection",
     "Slice",
     "Slicer",
     "WindowProcessor",

@@ -11,6 +11,7 @@ import structlog
 import trio
 
 from tsd.errors import AssetError, TsdError
+from tsd.operations.dates import now_ms
 from tsd.operations.slice import Slice
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ class Rejection:
         action: Its dead-letter action.
         slice_id: Slice in work, None outside of one.
         attempt: 1 for the first attempt of the slice.
+        time: When, epoch milliseconds.
     """
 
     record: Any
@@ -60,6 +62,22 @@ class Rejection:
     action: str
     slice_id: str | None
     attempt: int
+    time: int
+
+
+class DeadLetterSink:
+    """A product of an API that takes rejected records with all that is known about them.
+
+    A product that is a plain function gets (record, error) for each instead.
+    """
+
+    def take(self, rejections: "Sequence[Rejection]") -> Any:
+        """Take the rejected records of an attempt that has ended, all that name this API; may be async.
+
+        Raises:
+            Exception: They were not taken: none of them counts as delivered, and the attempt fails.
+        """
+        raise NotImplementedError
 
 
 @attrs.define(kw_only=True, eq=False)
@@ -166,6 +184,7 @@ class OpContext:
             action=action,
             slice_id=None if self.slice is None else self.slice.slice_id,
             attempt=self.attempt,
+            time=now_ms(),
         )
         if self.on_reject is not None:
             self.on_reject(rejection)
@@ -180,5 +199,11 @@ class OpContext:
         """
         while self.rejections:
             first = self.rejections[0]
-            self.call(self.apis.get(first.action), first.record, first.error)
-            del self.rejections[0]
+            product = self.apis.get(first.action)
+            if isinstance(product, DeadLetterSink):
+                together = [each for each in self.rejections if each.action == first.action]
+                self.call(product.take, together)
+                self.rejections = [each for each in self.rejections if each.action != first.action]
+            else:
+                self.call(product, first.record, first.error)
+                del self.rejections[0]

@@ -7,6 +7,7 @@ from typing_extensions import override
 
 from tsd.errors import OperationError
 from tsd.operations.base import BatchProcessor
+from tsd.operations.record import Record
 
 
 class HoldingProcessor(BatchProcessor):
@@ -38,6 +39,14 @@ class HoldingProcessor(BatchProcessor):
     def held_since(self) -> int | None:
         """The `OpContext.slice_number` of the oldest record that is held; None when none is."""
         raise NotImplementedError
+
+    def released(self, records: list[Record]) -> list[Record]:
+        """What to pass on of records that are held: copies, as the attempt may fail yet.
+
+        Operations behind change what they get, and `restore` must bring back what was held. Nothing is
+        brought back in a flush, so then they are the records themselves.
+        """
+        return records if self.is_flushing else [record.clone() for record in records]
 
     def on_slice_initialized(self, slice_id: str) -> None:  # noqa: ARG002 - a hook
         """Note what is held before the slice."""

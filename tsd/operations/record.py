@@ -13,6 +13,8 @@ from tsd.operations.dates import now_ms, parse_time, to_datetime
 ENCODINGS = ("json", "raw")
 _decode = msgspec.json.Decoder().decode
 _encode = msgspec.json.Encoder().encode
+_PLAIN = frozenset({str, int, float, bool, type(None)})
+"""Types of values that can not be changed, so that copies may share them."""
 
 
 class Record(dict[str, Any]):
@@ -97,6 +99,22 @@ class Record(dict[str, Any]):
             copy._raw = raw  # noqa: SLF001 - its own class
         return copy
 
+    def clone(self) -> Self:
+        """A copy that shares nothing that can be changed: fields are copied as deep as JSON goes."""
+        copy = type(self)(self)
+        for name, value in self.items():
+            if value.__class__ not in _PLAIN:
+                copy[name] = _clone(value)
+        metadata = getattr(self, "_metadata", None)
+        if metadata is not None:
+            copy._metadata = dict(metadata)  # noqa: SLF001 - its own class
+        elif hasattr(self, "_origin"):
+            copy._origin = self._origin  # noqa: SLF001 - its own class
+        raw = getattr(self, "_raw", None)
+        if raw is not None:
+            copy._raw = raw  # noqa: SLF001 - its own class
+        return copy
+
     @staticmethod
     def stamp(records: "list[Record]", origin: Mapping[str, Any]) -> None:
         """Say where new records came from: metadata that all records of a slice share.
@@ -173,6 +191,10 @@ class Record(dict[str, Any]):
             raise ValueError("the record holds no raw data")
         return cast("bytes", raw)
 
+    def get_raw_data_or_none(self) -> bytes | None:
+        """The raw bytes, or None when none were set."""
+        return getattr(self, "_raw", None)
+
     def set_raw_data(self, data: bytes | str | None) -> None:
         """Keep raw bytes beside the fields; text becomes UTF-8, None clears."""
         if data is None:
@@ -220,6 +242,16 @@ class Record(dict[str, Any]):
 
     def _set_time(self, name: str, value: object) -> None:
         self.metadata[name] = now_ms() if value is None or value == "" else parse_time(value)
+
+
+def _clone(value: Any) -> Any:
+    if isinstance(value, Record):
+        return value.clone()
+    if isinstance(value, dict):
+        return {name: _clone(each) for name, each in value.items()}
+    if isinstance(value, list):
+        return [_clone(each) for each in value]
+    return value
 
 
 def _restore(data: dict[str, Any], metadata: dict[str, Any], raw: bytes | None) -> Record:

@@ -11,10 +11,13 @@ from tsd.operations.base import MARK, Definition, Kind
 from tsd.operations.bundled import OperationBundle, add_sites, import_bundle
 
 STANDARD_MODULES = (
+    "tsd.operations.standard.accumulate",
     "tsd.operations.standard.collect",
     "tsd.operations.standard.conditions",
+    "tsd.operations.standard.count",
     "tsd.operations.standard.data_generator",
     "tsd.operations.standard.date_router",
+    "tsd.operations.standard.dead_letter_file",
     "tsd.operations.standard.dedupe",
     "tsd.operations.standard.delay",
     "tsd.operations.standard.derive",
@@ -24,14 +27,20 @@ STANDARD_MODULES = (
     "tsd.operations.standard.filter",
     "tsd.operations.standard.filter_by_date",
     "tsd.operations.standard.filter_by_fields",
+    "tsd.operations.standard.group_by",
     "tsd.operations.standard.json_parser",
     "tsd.operations.standard.keys",
     "tsd.operations.standard.noop",
+    "tsd.operations.standard.routed_sender",
     "tsd.operations.standard.routes",
     "tsd.operations.standard.samples",
+    "tsd.operations.standard.script",
     "tsd.operations.standard.short_ids",
+    "tsd.operations.standard.sort",
+    "tsd.operations.standard.state_storage",
     "tsd.operations.standard.stdout",
     "tsd.operations.standard.test_reader",
+    "tsd.operations.standard.window",
 )
 _API_KINDS = (Kind.API, Kind.OBSERVER)
 

@@ -38,6 +38,12 @@ class DataWindow(Record):
         """The records in it; the very list, so changing it changes the window."""
         return cast("list[Record]", self[FIELD])
 
+    def part(self, records: Iterable[Record], key: Any = None) -> "DataWindow":
+        """A window of some of the records: it has the metadata of this one, but for its key."""
+        window = DataWindow.of(records, key)
+        window.metadata.update((n, v) for n, v in self.metadata.items() if n not in ("_key", "_createTime"))
+        return window
+
 
 def within_windows(apply: Callable[[list[Record]], list[Record]], records: list[Record]) -> list[Record]:
     """Apply a function of records to what is in windows, and to those that are in none.

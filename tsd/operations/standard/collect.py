@@ -35,27 +35,37 @@ class Collect(HoldingProcessor):
 
     @override
     def initialize(self) -> None:
-        self._held: tuple[_Held, ...] = ()
+        # what left stays in the list for a while, so that a mark of both ends is all there is to put back
+        self._held: list[_Held] = []
+        self._start = 0
 
     @override
     def snapshot(self) -> Any:
-        return self._held
+        return self._held, self._start, len(self._held)
 
     @override
     def restore(self, snapshot: Any) -> None:
-        self._held = snapshot
+        self._held, self._start, end = snapshot
+        del self._held[end:]
 
     @override
     def held_since(self) -> int | None:
-        return self._held[0][1] if self._held else None
+        return self._held[self._start][1] if self._start < len(self._held) else None
 
     @override
     def on_batch(self, records: list[Record]) -> list[Record]:
         now, number = time.monotonic(), self.ctx.slice_number
-        held = (*self._held, *((now, number, record) for record in records))
-        is_due = bool(held) and (now - held[0][0]) * 1000 >= self.config.wait
-        count = len(held)
+        held, start = self._held, self._start
+        held += [(now, number, record) for record in records]
+        count = len(held) - start
+        is_due = count > 0 and (now - held[start][0]) * 1000 >= self.config.wait
         if not (self.is_flushing or is_due):
             count -= count % self.config.size
-        self._held = held[count:]
-        return [record for _, _, record in held[:count]]
+        leaving = held[start : start + count]
+        self._start = start = start + count
+        if start * 2 >= len(held):  # a new list: the old one may be put back
+            self._held, self._start = held[start:], 0
+        if self.is_flushing:
+            return [record for _, _, record in leaving]
+        # a retry fetches those of this slice anew, and only earlier ones are put back
+        return [record if since == number else record.clone() for _, since, record in leaving]

@@ -19,6 +19,8 @@ from tsd.operations.standard.file_options import WriterOptions
 from tsd.operations.standard.file_reader import check_linked_api
 from tsd.operations.standard.slice_files import SliceFiles
 
+_LONGEST_NAME_B = 255
+"""What file systems allow."""
 _WRITERS = ("file_exporter", "file_sender_api")
 
 
@@ -73,7 +75,14 @@ class FileSender:
         self._files.prepare()
 
     def verify(self, route: str | None = None) -> None:
-        """For routers: any route will do, folders are made when they are needed."""
+        """Check that a route can be a folder, which is made when it is needed; a slash makes several.
+
+        Raises:
+            ValueError: It can not, or it would be hidden, or lead out of the path.
+        """
+        for name in route.split("/") if route else ():
+            if not name or name.startswith(".") or "\0" in name or len(name.encode()) > _LONGEST_NAME_B:
+                raise ValueError(f"route {route!r} can not be a folder below the path")
 
     def send(self, records: list[Record], route: str = "") -> int:
         """Take records for the slice in work; returns how many.
@@ -81,7 +90,11 @@ class FileSender:
         Args:
             records: What to write.
             route: A folder below the path to write into.
+
+        Raises:
+            ValueError: The route can not be one.
         """
+        self.verify(route)
         self._begin()
         groups = group_by_folder(records, self._options.partition_by)
         parts = {}

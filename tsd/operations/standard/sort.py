@@ -1,0 +1,79 @@
+"""sort: puts the records of a slice or window in order."""
+
+import math
+from typing import Any
+
+import attrs
+import msgspec
+from typing_extensions import override
+
+from tsd.operations import formats
+from tsd.operations.base import BatchProcessor, operation
+from tsd.operations.config import OpConfig, opt
+from tsd.operations.record import Record
+from tsd.operations.standard.grouping import value_reader
+from tsd.operations.standard.paths import MISSING
+from tsd.operations.windows import within_windows
+
+_encode = msgspec.json.Encoder(order="deterministic").encode
+_TEXT = frozenset({str})
+_NUMBERS = frozenset({int, float})
+
+
+@attrs.define(kw_only=True)
+class SortConfig(OpConfig):
+    """Options of sort."""
+
+    field: str = opt(convert=formats.required_string, doc="path of the field to sort by")
+    order: str = opt("asc", choices=("asc", "desc"), doc="smallest first, or largest first")
+
+
+@operation("sort", config=SortConfig)
+class Sort(BatchProcessor):
+    """Sorts the records of a slice, or those of each window, by a field.
+
+    Records with equal values keep their order. Those without the field, with null or with what is no number
+    come last, whatever the order. Values of different types are ordered as false, true, numbers, text, lists
+    and objects; these by their JSON text. Text is ordered by code points.
+    """
+
+    @override
+    def initialize(self) -> None:
+        self._value_of = value_reader(self.config.field)
+        self._is_descending = self.config.order == "desc"
+
+    @override
+    def on_batch(self, records: list[Record]) -> list[Record]:
+        return within_windows(self._sorted, records)
+
+    def _sorted(self, records: list[Record]) -> list[Record]:
+        present: list[tuple[Any, Record]] = []
+        absent: list[Record] = []
+        for record, value in zip(records, map(self._value_of, records), strict=True):
+            if _is_absent(value):
+                absent.append(record)
+            else:
+                present.append((value, record))
+        kinds = {value.__class__ for value, _ in present}
+        if not (kinds <= _TEXT or kinds <= _NUMBERS):
+            present = [(_rank(value), record) for value, record in present]
+        present.sort(key=lambda pair: pair[0], reverse=self._is_descending)
+        return [record for _, record in present] + absent
+
+
+def _is_absent(value: Any) -> bool:
+    return value is None or value is MISSING or (value.__class__ is float and math.isnan(value))
+
+
+def _rank(value: Any) -> tuple[int, Any]:
+    """What orders values of any types among each other."""
+    match value:
+        case bool():
+            return 0, value
+        case int() | float():
+            return 1, value
+        case str():
+            return 2, value
+        case list():
+            return 3, _encode(value)
+    return 4, _encode(value)

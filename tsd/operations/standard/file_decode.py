@@ -11,7 +11,7 @@ from tsd.operations.standard.file_options import ReaderOptions, Reject
 from tsd.operations.standard.file_tables import TableDecoder
 from tsd.operations.standard.storage import DamagedError
 
-_BOM = b"\xef\xbb\xbf"
+BOM = b"\xef\xbb\xbf"
 _objects = msgspec.json.Decoder(dict[str, Any])
 _any = msgspec.json.Decoder()
 _FAULTS = (msgspec.DecodeError, UnicodeDecodeError)
@@ -45,9 +45,9 @@ class Decoder:
                 file is no JSON.
         """
         if self._options.format == "json":
-            return self._json(b"".join(blocks).removeprefix(_BOM))
+            return self._json(b"".join(blocks).removeprefix(BOM))
         if is_start:
-            blocks = without_bom(blocks)
+            blocks = _without_bom(blocks)
         match self._options.format:
             case "ldjson":
                 return list(chain.from_iterable(map(self._ldjson, blocks)))
@@ -110,11 +110,11 @@ class Decoder:
         return [*texts, ""]
 
 
-def without_bom(blocks: Iterable[bytes]) -> Iterator[bytes]:
+def _without_bom(blocks: Iterable[bytes]) -> Iterator[bytes]:
     """The blocks of a file without a byte order mark at its start."""
     is_first = True
     for block in blocks:
-        data = block.removeprefix(_BOM) if is_first else block
+        data = block.removeprefix(BOM) if is_first else block
         is_first = False
         if data:
             yield data

@@ -3,12 +3,14 @@
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+import attrs
+
 from tsd.errors import NonRetryable
 from tsd.operations.dates import now_ms
 from tsd.operations.record import Record
 from tsd.operations.standard.byte_slices import cut, read_slice, whole_records
 from tsd.operations.standard.compression import decompress
-from tsd.operations.standard.file_decode import Decoder, without_bom
+from tsd.operations.standard.file_decode import BOM, Decoder
 from tsd.operations.standard.file_options import ReaderOptions, Reject
 from tsd.operations.standard.file_tables import TableDecoder
 from tsd.operations.standard.storage import DamagedError, Storage, StoredFile
@@ -32,7 +34,7 @@ class FileSource:
         self._reject = reject
         self._storage = storage
         self._decoder = Decoder(options, reject)
-        self._headers: dict[str, list[str]] = {}
+        self._headers: dict[str, _Header] = {}
 
     def requests(self, after: Mapping[str, Any] | None = None) -> Iterator[dict[str, Any]]:
         """The slice requests of all files, `{path, offset, length, total}`.
@@ -93,34 +95,53 @@ class FileSource:
         data = read_slice(file, offset, request["length"], total, options.delimiter)
         if not data:
             return []
-        columns: list[str] = []
-        if offset and options.is_table and options.remove_header and not options.fields:
-            columns = self._header(request["path"], file, total)
-        return self._decoder.decode([data], is_start=offset == 0, columns=columns)
+        is_start, columns = offset == 0, list[str]()
+        if offset and options.is_table and options.remove_header:
+            header = self._header(request["path"], file, total)
+            columns = header.names
+            # Behind blank lines it may stand in another slice than the first.
+            is_start = offset + len(options.delimiter) <= header.start < offset + request["length"]
+        return self._decoder.decode([data], is_start=is_start, columns=columns)
 
     def _whole(self, file: StoredFile, total: int) -> Iterable[bytes]:
         options = self._options
         pieces = decompress(file.stream(total), options.compression, most_b=options.max_decompressed)
         return pieces if options.format == "json" else whole_records(pieces, options.delimiter)
 
-    def _header(self, path: str, file: StoredFile, total: int) -> list[str]:
-        """Names of the columns of a file; they are read once."""
+    def _header(self, path: str, file: StoredFile, total: int) -> "_Header":
+        """The header of a file; it is read once."""
         if path not in self._headers:
             if len(self._headers) >= _MOST_HEADERS:
                 self._headers.clear()
-            self._headers[path] = self._read_header(file, total)
+            start, line = self._first_line(file, total)
+            names = TableDecoder(self._options, self._reject).header([line])
+            self._headers[path] = _Header(start, names)
         return self._headers[path]
 
-    def _read_header(self, file: StoredFile, total: int) -> list[str]:
-        length, names = _HEADER_B, list[str]()
-        while not names:
-            start = read_slice(file, 0, min(length, total), total, self._options.delimiter)
-            first = start.partition(self._options.delimiter)[0]
-            names = self._names_in(first) or self._names_in(start)  # the first rows may be blank
+    def _first_line(self, file: StoredFile, total: int) -> tuple[int, bytes]:
+        """Where the first line that is not blank begins, and the line."""
+        delimiter, length = self._options.delimiter, _HEADER_B
+        while True:
+            data = read_slice(file, 0, min(length, total), total, delimiter)
+            start = 0
+            for line in data.split(delimiter):
+                text = line if start else line.removeprefix(BOM)
+                if text.strip(b"\r"):
+                    return start, text
+                start += len(line) + len(delimiter)
             if length >= total:
-                break
+                return total, b""
             length *= 2
-        return names
 
-    def _names_in(self, data: bytes) -> list[str]:
-        return TableDecoder(self._options, self._reject).header(without_bom([data]))
+
+@attrs.frozen
+class _Header:
+    """The first row of a table.
+
+    Attributes:
+        start: Offset of its first byte.
+        names: Names of the columns.
+    """
+
+    start: int
+    names: list[str]

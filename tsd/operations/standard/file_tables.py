@@ -11,7 +11,7 @@ from tsd.operations.standard.file_options import ReaderOptions, Reject
 from tsd.operations.standard.storage import DamagedError
 
 _MOST_CSV_FIELD_CHARS = min(sys.maxsize, 2**31 - 1)  # the csv module refuses more than 131,072 by default
-_ROWS = 4096
+_ROWS = 1024
 _TORN = (
     "a quoted field goes over several lines, or a quote stands alone: "
     "set file_per_slice, so that the file is read as a whole"

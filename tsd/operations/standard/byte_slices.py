@@ -5,13 +5,17 @@ before anything is decoded, so neither a record nor a character is ever split. O
 a slice but the first begins one delimiter early, so that it sees whether a record begins at its very start.
 """
 
-import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
-from tsd.errors import OperationError
+from tsd.operations.standard.storage import StoredFile
 
 _FIRST_MARGIN_B = 16_384
 _LARGEST_MARGIN_B = 4_194_304
+
+
+def overlaps_itself(delimiter: bytes) -> bool:
+    """Whether a delimiter may begin within another one; then only a whole file tells where one stands."""
+    return any(delimiter.startswith(delimiter[i:]) for i in range(1, len(delimiter)))
 
 
 def cut(total_b: int, size_b: int, delimiter_b: int) -> Iterator[tuple[int, int]]:
@@ -37,11 +41,11 @@ def cut(total_b: int, size_b: int, delimiter_b: int) -> Iterator[tuple[int, int]
         start += size_b
 
 
-def read_slice(fd: int, offset: int, length: int, total: int, delimiter: bytes) -> bytes:
+def read_slice(file: StoredFile, offset: int, length: int, total: int, delimiter: bytes) -> bytes:
     """Read the records that begin in a slice.
 
     Args:
-        fd: The open file.
+        file: The open file.
         offset: First byte of the slice.
         length: Bytes in the slice.
         total: Length of the file when it was cut; what was appended later is not read.
@@ -53,7 +57,7 @@ def read_slice(fd: int, offset: int, length: int, total: int, delimiter: bytes) 
     Raises:
         OperationError: The file has become shorter.
     """
-    data = read_exactly(fd, offset, length)
+    data = file.read_at(offset, length)
     start = 0
     if offset > 0:
         found = data.find(delimiter)
@@ -65,10 +69,10 @@ def read_slice(fd: int, offset: int, length: int, total: int, delimiter: bytes) 
         return data[start:]
     overlap = len(delimiter) - 1  # a delimiter may begin within the slice
     tail = data[max(start, length - overlap) :]
-    return data[start:] + _rest_of_record(fd, tail, end, total, delimiter)
+    return data[start:] + _rest_of_record(file, tail, end, total, delimiter)
 
 
-def _rest_of_record(fd: int, tail: bytes, end: int, total: int, delimiter: bytes) -> bytes:
+def _rest_of_record(file: StoredFile, tail: bytes, end: int, total: int, delimiter: bytes) -> bytes:
     """What follows the slice up to the end of the first delimiter, read in margins that grow."""
     overlap = len(delimiter) - 1
     rest = bytearray(tail)
@@ -76,7 +80,7 @@ def _rest_of_record(fd: int, tail: bytes, end: int, total: int, delimiter: bytes
     searched = 0
     margin_b = _FIRST_MARGIN_B
     while end < total:
-        margin = read_exactly(fd, end, min(margin_b, total - end))
+        margin = file.read_at(end, min(margin_b, total - end))
         rest += margin
         end += len(margin)
         found = rest.find(delimiter, searched)
@@ -87,25 +91,25 @@ def _rest_of_record(fd: int, tail: bytes, end: int, total: int, delimiter: bytes
     return bytes(rest[before:])
 
 
-def read_exactly(fd: int, offset: int, length: int) -> bytes:
-    """Read so many bytes.
+def whole_records(pieces: Iterable[bytes], delimiter: bytes) -> Iterator[bytes]:
+    """Bytes of a file in pieces of any length, as blocks of whole records.
 
-    Raises:
-        OperationError: The file ends before.
+    Needs the memory of a piece, or of the longest record if that is longer. With a delimiter that overlaps
+    itself there is one block, as only its first byte tells where one begins.
+
+    Yields:
+        Blocks that are not empty; each but the last ends with a delimiter.
     """
-    data = os.pread(fd, length, offset)
-    if len(data) == length:
-        return data
-    parts = [data]
-    while data and (missing := length - sum(map(len, parts))):
-        data = os.pread(fd, missing, offset + length - missing)
-        parts.append(data)
-    whole = b"".join(parts)
-    if len(whole) < length:
-        raise OperationError(f"the file has become shorter: it ends at byte {offset + len(whole)}")
-    return whole
-
-
-def without_last_delimiter(data: bytes, delimiter: bytes) -> bytes:
-    """The data without the delimiter that ends its last record."""
-    return data.removesuffix(delimiter)
+    is_one_block = overlaps_itself(delimiter)
+    overlap = len(delimiter) - 1
+    held = bytearray()
+    for piece in pieces:
+        searched = max(len(held) - overlap, 0)
+        held += piece
+        found = -1 if is_one_block else held.rfind(delimiter, searched)
+        if found >= 0:
+            end = found + len(delimiter)
+            yield bytes(memoryview(held)[:end])
+            del held[:end]
+    if held:
+        yield bytes(held)

@@ -1,26 +1,23 @@
 """Records to bytes of files, and to the folders of partitions."""
 
 import csv
-import gzip
 import hashlib
 import io
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 from urllib.parse import quote
 
 import msgspec
 
 from tsd.operations.record import Record
-from tsd.operations.standard.file_options import WriterOptions
+from tsd.operations.standard.compression import compress
+from tsd.operations.standard.file_options import Reject, WriterOptions
 
 NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
 """Stands for a missing value in the name of a partition's folder, as other tools expect."""
 _LONGEST_NAME = 200
-_GZIP_LEVEL = 6
 _encoder = msgspec.json.Encoder()
-
-Reject = Callable[[Any, BaseException], Any]
 
 
 class FileEncoder:
@@ -44,15 +41,13 @@ class FileEncoder:
                 data = self._raw(records)
             case _:
                 data = self._table(records)
-        if data and self._options.compression == "gzip":
-            return gzip.compress(data, _GZIP_LEVEL, mtime=0)
-        return data
+        return compress(data, self._options.compression) if data else data
 
     def _chosen(self, records: Sequence[Record]) -> Sequence[dict[str, Any]]:
         fields = self._options.fields
         if not fields:
             return records
-        return [{name: record[name] for name in fields if name in record} for record in records]
+        return [_only(record, fields) for record in records]
 
     def _ldjson(self, records: Sequence[dict[str, Any]]) -> bytes:
         if self._delimiter == b"\n":
@@ -100,6 +95,15 @@ class FileEncoder:
             except (TypeError, ValueError, csv.Error) as error:
                 self._reject(record, error)
         return out.getvalue().encode()
+
+
+def _only(value: Any, fields: Sequence[str]) -> Any:
+    """A JSON value with only these keys, also in the objects within it, as Teraslice has it."""
+    if isinstance(value, dict):
+        return {name: _only(value[name], fields) for name in fields if name in value}
+    if isinstance(value, list | tuple):
+        return [_only(item, fields) for item in value]
+    return value
 
 
 def _cell(value: Any) -> Any:

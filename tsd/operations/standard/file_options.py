@@ -1,6 +1,7 @@
 """Options that readers and writers of files share; they stand on an operation or on the API that it names."""
 
-from collections.abc import Iterator
+import csv
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import attrs
@@ -8,15 +9,30 @@ from typing_extensions import override
 
 from tsd.operations import formats
 from tsd.operations.config import opt
+from tsd.operations.standard.byte_slices import overlaps_itself
+from tsd.operations.standard.compression import READABLE, SUFFIXES, WRITABLE
+from tsd.operations.standard.csv_arguments import csv_arguments
 
 FORMATS = ("ldjson", "json", "csv", "tsv", "raw")
-COMPRESSIONS = ("none", "gzip")
 _DEFAULT_SIZE_B = 10_000_000
+_DEFAULT_MOST_B = 4_294_967_296
+_DEFAULT_CONCURRENCY = 10
 _FIELD_DELIMITERS = {"csv": ",", "tsv": "\t"}
+
+Reject = Callable[[Any, BaseException], Any]
+"""Takes what is no record, or can not be written, and why; raises or returns."""
 
 
 def _format(value: object) -> str | None:
     return None if value is None else formats.one_of(FORMATS)(value)
+
+
+def _path(value: object) -> str | None:
+    if isinstance(value, str) and value.startswith("~"):
+        raise ValueError("~ is not expanded: write the whole path, or ./~ when a name begins so")
+    if isinstance(value, str) and "\0" in value:
+        raise ValueError("must have no null characters")
+    return formats.optional_string(value)
 
 
 def _delimiter(value: object) -> str | None:
@@ -32,17 +48,26 @@ class FileOptions:
     `path` and `format` may be absent only from an operation that names an API, which has them then.
     """
 
-    path: str | None = opt(None, doc="file or folder to read, or folder to write into")
+    path: str | None = opt(
+        None,
+        convert=_path,
+        doc="file or folder to read, or folder to write into; better a whole path, as others begin at the "
+        "working directory of the node",
+    )
     format: str | None = opt(None, convert=_format, doc=f"one of {', '.join(FORMATS)}")
-    compression: str = opt("none", choices=COMPRESSIONS, doc="none or gzip")
+    compression: str = opt("none", choices=WRITABLE, doc="how files are compressed")
     file_per_slice: bool | None = opt(
-        None, doc="readers: a whole file is a slice, always so for json and gzip; writers always do"
+        None,
+        doc="readers: a whole file is a slice, always so for json and compressed files; writers always do",
     )
     line_delimiter: str | None = opt(None, convert=_delimiter, doc="what ends a record; a line break")
     field_delimiter: str | None = opt(
         None, convert=_delimiter, doc="what separates columns; a comma, or a tab"
     )
-    fields: list[str] = opt([], doc="names of columns; when writing JSON the fields to write")
+    fields: list[str] = opt(
+        [],
+        doc="names of columns; when writing JSON the only keys to write, also in objects within the record",
+    )
 
     @property
     def columns_delimiter(self) -> str:
@@ -67,8 +92,10 @@ class FileOptions:
                     yield name, "This field is required, here or on the API that _api_name names"
         if self.format == "tsv" and self.field_delimiter not in (None, "\t"):
             yield "field_delimiter", "tsv takes only a tab"
-        if self.is_table and len(self.columns_delimiter) != 1:
-            yield "field_delimiter", "must be one character"
+        if self.is_table and (len(self.columns_delimiter) != 1 or self.columns_delimiter in '\r\n"'):
+            yield "field_delimiter", "must be one character, no line break and no quote"
+        if self.is_table and len(set(self.fields)) < len(self.fields):
+            yield "fields", "must not name a column twice"
 
 
 def _size(value: object) -> int:
@@ -82,19 +109,64 @@ def _size(value: object) -> int:
 class ReaderOptions(FileOptions):
     """Options of file readers."""
 
+    compression: str = opt("none", choices=READABLE, doc="how files are compressed")
     size: int = opt(_DEFAULT_SIZE_B, convert=_size, doc="bytes in a slice")
     remove_header: bool = opt(
         True, doc="csv and tsv: the first row names the columns, or repeats `fields`, and is no record"
     )
     ignore_empty: bool = opt(True, doc="csv and tsv: leave empty columns out")
+    extra_args: dict[str, Any] = opt(
+        {},
+        convert=csv_arguments,
+        doc="csv and tsv: delimiter, quote, escape, trim, ignoreEmpty, checkColumn and relax, "
+        "which win over the other options",
+    )
+    max_decompressed: int = opt(
+        _DEFAULT_MOST_B,
+        convert=_size,
+        doc="bytes that a compressed file may become; the slice of one that becomes more fails; tsd's own",
+    )
+
+    @property
+    @override
+    def columns_delimiter(self) -> str:
+        return str(self.extra_args.get("delimiter", super().columns_delimiter))
+
+    @property
+    def dialect(self) -> dict[str, Any]:
+        """How Python's csv module reads the rows."""
+        quote, escape = self.extra_args.get("quote", '"'), self.extra_args.get("escape")
+        has_escape = escape is not None and escape != quote
+        return {
+            "delimiter": self.columns_delimiter,
+            "quotechar": None if quote == "off" else quote,
+            "quoting": csv.QUOTE_NONE if quote == "off" else csv.QUOTE_MINIMAL,
+            "doublequote": not has_escape,
+            "escapechar": escape if has_escape and quote != "off" else None,
+            "strict": not self.extra_args.get("relax", True),
+        }
+
+    @property
+    def trims(self) -> bool:
+        """Whether blanks around values are removed."""
+        return bool(self.extra_args.get("trim", True))
+
+    @property
+    def leaves_empty_out(self) -> bool:
+        """Whether empty columns are left out."""
+        return bool(self.extra_args.get("ignoreEmpty", self.ignore_empty))
+
+    @property
+    def checks_columns(self) -> bool:
+        """Whether rows with more or fewer columns than there are names are rejected."""
+        return bool(self.extra_args.get("checkColumn", False))
 
     @property
     def reads_whole_files(self) -> bool:
         """Whether a file is one slice, whatever its size."""
         if self.file_per_slice or self.format == "json" or self.compression != "none":
             return True
-        delimiter = self.delimiter  # one that overlaps itself can not be found from the middle of a file
-        return any(delimiter.startswith(delimiter[i:]) for i in range(1, len(delimiter)))
+        return overlaps_itself(self.delimiter)
 
     @override
     def file_faults(self) -> Iterator[tuple[str, str]]:
@@ -102,10 +174,22 @@ class ReaderOptions(FileOptions):
         yield from super().file_faults()
         if self.file_per_slice is False and (self.format == "json" or self.compression != "none"):
             yield "file_per_slice", "must be true for json and for compressed files"
+        if self.is_table and self.columns_delimiter in (
+            self.dialect["quotechar"],
+            self.dialect["escapechar"],
+        ):
+            yield "extra_args", "delimiter, quote and escape must differ"
 
 
 def _partition(value: Any) -> list[str]:
     return [] if value is None else formats.string_list(value)
+
+
+def _concurrency(value: object) -> float:
+    concurrency = formats.number(value)
+    if concurrency <= 0:
+        raise ValueError("must be greater than zero")
+    return concurrency
 
 
 def _extension(value: object) -> str | None:
@@ -117,7 +201,14 @@ class WriterOptions(FileOptions):
     """Options of file writers."""
 
     include_header: bool = opt(False, doc="csv and tsv: begin each file with the names of the columns")
-    extension: str | None = opt(None, convert=_extension, doc="of files; the format, and .gz")
+    extension: str | None = opt(
+        None, convert=_extension, doc="of files; the format, and .gz, .lz4 or .zst; empty for none"
+    )
+    concurrency: float = opt(
+        _DEFAULT_CONCURRENCY,
+        convert=_concurrency,
+        doc="accepted and without effect: a slice's files are written in turn and synced together",
+    )
     partition_by: list[str] = opt(
         [], convert=_partition, doc="fields whose values become folders, as field=value; tsd's own"
     )
@@ -133,7 +224,7 @@ class WriterOptions(FileOptions):
                 else f".{self.extension}"
             )
         text = "" if self.format == "raw" else f".{self.format}"
-        return text + (".gz" if self.compression == "gzip" else "")
+        return text + SUFFIXES[self.compression]
 
     @override
     def file_faults(self) -> Iterator[tuple[str, str]]:

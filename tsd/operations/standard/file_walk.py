@@ -1,5 +1,6 @@
 """The files below a folder, in an order that never changes."""
 
+import errno
 import os
 from collections import deque
 from collections.abc import Iterator
@@ -34,8 +35,14 @@ def walk(root: str, after: str | None = None) -> Iterator[str]:
         folders.extend(f"{folder}/{name}" for name in subfolders)
         for name in files:
             path = f"{folder}/{name}"
+            _check_name(path)
             if start is None or _key(root, path) >= start:
                 yield path
+
+
+def shown(path: str) -> str:
+    """A path for people: a relative one with the place that it leads to."""
+    return path if path.startswith("/") else f"{path} ({Path(path).absolute()})"
 
 
 def check_readable(root: str) -> None:
@@ -50,11 +57,11 @@ def check_readable(root: str) -> None:
         elif Path(root).is_file():
             os.close(os.open(root, os.O_RDONLY))
         elif os.path.lexists(root):
-            raise OperationError(f"path {root} is neither a file nor a folder")
+            raise OperationError(f"path {shown(root)} is neither a file nor a folder")
         else:
-            raise OperationError(f"path {root} does not exist")
+            raise OperationError(f"path {shown(root)} does not exist")
     except OSError as error:
-        raise OperationError(f"path {root} can not be read: {error.strerror}") from error
+        raise OperationError(f"path {shown(root)} can not be read: {error.strerror}") from error
 
 
 def _list(folder: str) -> tuple[list[str], list[str]]:
@@ -66,11 +73,33 @@ def _list(folder: str) -> tuple[list[str], list[str]]:
                     continue
                 if entry.is_dir(follow_symlinks=False):
                     subfolders.append(entry.name)
-                elif entry.is_file():
+                elif _is_file(entry):
                     files.append(entry.name)
     except OSError as error:
-        raise OperationError(f"folder {folder} can not be read: {error.strerror}") from error
+        raise OperationError(f"folder {shown(folder)} can not be read: {error.strerror}") from error
     return sorted(files), sorted(subfolders)
+
+
+def _is_file(entry: "os.DirEntry[str]") -> bool:
+    """Whether it is a file, or a link to one; a link to nothing, or in a circle, is none.
+
+    Raises:
+        OperationError: It can not be told.
+    """
+    try:
+        return entry.is_file()
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            return False
+        raise OperationError(f"file {shown(entry.path)} can not be read: {error.strerror}") from error
+
+
+def _check_name(path: str) -> None:
+    """Refuse a name that a slice request, which is JSON, can not hold."""
+    try:
+        path.encode()
+    except UnicodeEncodeError as error:
+        raise OperationError(f"the name of file {path!a} is no UTF-8: rename it") from error
 
 
 def _key(root: str, path: str) -> WalkKey:

@@ -1,0 +1,118 @@
+"""Records of a slice to the files that are its output, wherever they are stored."""
+
+from tsd.operations.context import OpContext
+from tsd.operations.record import Record
+from tsd.operations.slice import Slice
+from tsd.operations.standard.file_encode import FileEncoder, group_by_folder
+from tsd.operations.standard.file_options import Reject, WriterOptions
+from tsd.operations.standard.storage import Storage
+
+_LONGEST_NAME_B = 255
+"""What file systems allow."""
+
+
+class FileSender:
+    """Takes the records of a slice, in any number of calls, and writes its files when the slice completes.
+
+    Until then nothing is on the disk, so an attempt that fails leaves nothing.
+    """
+
+    def __init__(
+        self,
+        options: WriterOptions,
+        ctx: OpContext,
+        reject: Reject,
+        storage: Storage,
+        *,
+        label: str = "",
+    ) -> None:
+        """Nothing is touched yet.
+
+        Args:
+            options: Where and how.
+            ctx: Says which slice is in work.
+            reject: Takes records that can not be written.
+            storage: Where to write.
+            label: Tells the files of several senders in one folder apart.
+        """
+        self._options = options
+        self._ctx = ctx
+        self._label = label
+        self._encoder = FileEncoder(options, reject)
+        self._output = storage.output(options.path or "", is_durable=options.durable, sleep=ctx.sleep)
+        self._work: tuple[Slice | None, int] = (None, 0)
+        self._records: dict[str, list[Record]] = {}
+        self._parts: dict[str, list[bytes]] = {}
+
+    def prepare(self) -> None:
+        """Make the folder, and clear away what dead attempts left.
+
+        Raises:
+            OperationError: It can not be written.
+        """
+        self._output.prepare()
+
+    def verify(self, route: str | None = None) -> None:
+        """Check that a route can be a folder, which is made when it is needed; a slash makes several.
+
+        Raises:
+            ValueError: It can not, or it would be hidden, or lead out of the path.
+        """
+        for name in route.split("/") if route else ():
+            if not name or name.startswith(".") or "\0" in name or len(name.encode()) > _LONGEST_NAME_B:
+                raise ValueError(f"route {route!r} can not be a folder below the path")
+
+    def send(self, records: list[Record], route: str = "") -> int:
+        """Take records for the slice in work; returns how many.
+
+        Args:
+            records: What to write.
+            route: A folder below the path to write into.
+
+        Raises:
+            ValueError: The route can not be one.
+        """
+        self.verify(route)
+        self._begin()
+        groups = group_by_folder(records, self._options.partition_by)
+        parts = {}
+        if (
+            self._encoder.is_appendable
+        ):  # all is encoded before any is taken, so that a failing call takes nothing
+            parts = {folder: self._encoder.encode(group) for folder, group in groups.items()}
+        for folder, group in groups.items():
+            place = "/".join(part for part in (route, folder) if part)
+            if folder in parts:
+                self._parts.setdefault(place, []).append(parts[folder])
+            else:
+                self._records.setdefault(place, []).extend(group)
+        return len(records)
+
+    def commit(self) -> None:
+        """Make what was sent for the slice in work its only output; a second call does it again.
+
+        Raises:
+            OSError: Writing failed.
+            OperationError: Another attempt of the slice is writing.
+        """
+        self._begin()
+        slice_ = self._ctx.slice
+        assert slice_ is not None, "a commit comes at the end of a slice"
+        name = "-".join(part for part in (slice_.ex_id, slice_.slice_id, self._label) if part)
+        contents = {place: b"".join(parts) for place, parts in self._parts.items()}
+        contents |= {place: self._encoder.encode(records) for place, records in self._records.items()}
+        files = {
+            f"{place}/{name}{self._options.suffix}" if place else name + self._options.suffix: content
+            for place, content in contents.items()
+            if content
+        }
+        is_single = not self._options.partition_by and all("/" not in path for path in files)
+        self._output.commit(name, files, only_file=name + self._options.suffix if is_single else None)
+
+    def _begin(self) -> None:
+        """Forget what was sent in another slice or attempt."""
+        work = (self._ctx.slice, self._ctx.attempt)
+        if work != self._work:
+            self._work = work
+            self._records = {}
+            self._parts = {}

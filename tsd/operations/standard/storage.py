@@ -1,0 +1,126 @@
+"""What the formats of files need of the place where files are: three small protocols.
+
+Formats and slicing work on bytes and know nothing of a file system. `DiskStorage` is the implementation for
+the local disk; what is written here is what another place for whole objects would have to offer.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from typing import Protocol
+
+import attrs
+
+
+class DamagedError(Exception):
+    """The content of a file is not what it should be, and no retry can help; tells why, without its name."""
+
+
+@attrs.frozen
+class Found:
+    """A file that was found.
+
+    Attributes:
+        path: Names it in its storage.
+        total_b: Its length when it was looked at.
+    """
+
+    path: str
+    total_b: int
+
+
+class StoredFile(Protocol):
+    """An open file."""
+
+    def read_at(self, offset_b: int, length_b: int) -> bytes:
+        """Exactly these bytes.
+
+        Raises:
+            OperationError: The file ends before, or can not be read; the message names it.
+        """
+        ...
+
+    def stream(self, total_b: int) -> Iterator[bytes]:
+        """The first bytes of the file, in pieces of moderate length.
+
+        Raises:
+            OperationError: As in `read_at`.
+        """
+        ...
+
+
+class Output(Protocol):
+    """A place into which slices write whole objects, each slice its own."""
+
+    def prepare(self) -> None:
+        """Make the place, and finish or clear away what dead attempts left.
+
+        Raises:
+            OperationError: It can not be made or written.
+        """
+        ...
+
+    def commit(self, key: str, files: Mapping[str, bytes], *, only_file: str | None = None) -> None:
+        """Make these the objects of a slice, in place of all that earlier attempts of it left.
+
+        A reader never sees half an object, and a commit that is run again after a crash ends the same.
+
+        Args:
+            key: Names the slice in this place.
+            files: Content by path below the place; whole objects.
+            only_file: The one path that this slice ever has; None when it may have any.
+
+        Raises:
+            OperationError: Another attempt of the slice is writing.
+            OSError: Writing failed.
+        """
+        ...
+
+
+class Storage(Protocol):
+    """Where files are."""
+
+    def check(self, root: str) -> None:
+        """Refuse a path that can not be read.
+
+        Raises:
+            OperationError: With the path and the reason.
+        """
+        ...
+
+    def list(self, root: str, after: str | None = None) -> Iterator[Found]:
+        """The files below a path, or the file itself, in an order that never changes.
+
+        Args:
+            root: Where to look.
+            after: A path of an earlier list: begin with it, or with what comes after it if it is gone.
+
+        Raises:
+            OperationError: Something can not be read; the message names it.
+        """
+        ...
+
+    def size_of(self, path: str) -> int:
+        """Length of a file in bytes.
+
+        Raises:
+            OperationError: It can not be read.
+        """
+        ...
+
+    def open(self, path: str) -> AbstractContextManager[StoredFile]:
+        """Open a file for reading.
+
+        Raises:
+            OperationError: It can not be read; the message names it.
+        """
+        ...
+
+    def output(self, root: str, *, is_durable: bool, sleep: Callable[[float], None]) -> Output:
+        """A place to write into; nothing is touched yet.
+
+        Args:
+            root: Its path.
+            is_durable: A commit outlives a power failure.
+            sleep: How to wait for another attempt of the same slice.
+        """
+        ...

@@ -385,3 +385,16 @@ def test_an_unreadable_folder_names_itself(tmp_path):
     with pytest.raises(OperationError, match=f"folder {tmp_path / 'gone'} can not be read"):
         list(walk(str(tmp_path / "gone")))
     assert Path(tmp_path).exists()
+
+
+def test_lines_can_be_read_as_raw_bytes(tmp_path):
+    """For json_parser, and for encodings that tsd does not know."""
+    path = tmp_path / "lines"
+    path.write_bytes(b'\xef\xbb\xbf{"n": 1}\n\n\xff\xfe\n')
+    job = checked({"_op": "file_reader", "path": str(path), "format": "ldjson", "_encoding": "raw"}, "noop")
+    pipeline = Pipeline(job, REGISTRY, OpContext(), keep_records=True)
+    pipeline.initialize()
+    request = {"path": str(path), "offset": 0, "length": path.stat().st_size, "total": path.stat().st_size}
+    records = pipeline.run(Slice.of(request)).records
+    assert [record.get_raw_data() for record in records] == [b'{"n": 1}', b"\xff\xfe"]
+    assert records == [{}, {}]

@@ -257,6 +257,18 @@ def test_there_is_nothing_to_flush_before_a_slice_or_after_a_failed_one():
     assert (fresh.flush(), failed.flush()) == (None, None)
 
 
+@pytest.mark.parametrize("times", [2, 9])
+def test_what_a_flush_rejects_is_delivered_once_however_often_it_is_tried(times):
+    pipeline = make_pipeline(
+        {"_op": "collect", "size": 100, "wait": "1 hour"},
+        {"_op": "reject_then_break", "times": times, "_dead_letter_action": "sink"},
+        apis=[{"_name": "sink"}],
+    )
+    run(pipeline, {"n": 1})
+    assert pipeline.flush().state == ("completed" if times == 2 else "error")
+    assert pipeline.apis.components[0].taken == [({"n": 1}, "no")]
+
+
 def test_what_is_held_is_flushed_also_after_a_failed_slice():
     pipeline = make_pipeline(
         {"_op": "collect", "size": 100, "wait": "1 hour"}, {"_op": "break", "times": 0}, max_retries=0

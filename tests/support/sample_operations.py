@@ -276,6 +276,22 @@ class Lines(Api):
         return self.log_lines
 
 
+@operation("reject_then_break", config=BreakConfig)
+class RejectThenBreak(BatchProcessor):
+    """Rejects all records, and fails the first attempts that have some."""
+
+    def initialize(self):
+        self.attempts = 0
+
+    def on_batch(self, records):
+        for record in records:
+            self.reject(record, "no")
+        self.attempts += bool(records)
+        if records and self.attempts <= self.config.times:
+            raise RuntimeError("broken")
+        return []
+
+
 @api("sink")
 class Sink(Api):
     """A dead-letter API: its product notes rejects."""

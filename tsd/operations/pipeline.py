@@ -346,6 +346,7 @@ class Pipeline:
         # `OpContext.attempt` stays 1: another try of one stage is no new run of the chain
         back_off = BackOff()
         retries = 0
+        rejected = len(self.context.rejections)
         while True:
             try:
                 return stage(list(records)), retries
@@ -356,6 +357,8 @@ class Pipeline:
                     raise
                 self.context.log.warning("flush.retried", attempt=retries + 2, reason=repr(error))
             retries += 1
+            # The next try rejects them again; what earlier stages rejected stays.
+            del self.context.rejections[rejected:]
             self.context.sleep(back_off.next_wait_s())
 
     def shutdown(self) -> None:

@@ -13,7 +13,6 @@ from tsd.errors import OperationError
 from tsd.ids import slice_id
 from tsd.operations.context import DeadLetterSink, OpContext
 from tsd.operations.record import Record
-from tsd.operations.standard import slice_files
 
 NEED_A = {
     "_op": "filter",
@@ -104,17 +103,18 @@ def test_a_slice_that_runs_again_replaces_its_letters_or_removes_them(tmp_path):
     assert files(tmp_path) == {}
 
 
-def test_letters_that_can_not_be_written_fail_the_attempt(tmp_path, monkeypatch):
+def test_letters_that_can_not_be_written_fail_the_attempt(tmp_path):
     pipeline = made(tmp_path)
-    commit, faults = slice_files.SliceFiles.commit, [OSError("disk full")]
+    (work,) = tmp_path.rglob(".tsd/work")
+    work.rmdir()
+    work.write_text("a file where a folder should be")
 
-    def commit_later(self, key, contents, **options):
-        if faults:
-            raise faults.pop()
-        commit(self, key, contents, **options)
+    def mend(_seconds):
+        if work.is_file():
+            work.unlink()
+            work.mkdir()
 
-    monkeypatch.setattr(slice_files.SliceFiles, "commit", commit_later)
-
+    pipeline.context.sleep = mend
     outcome = run(pipeline, {"n": 1})
 
     assert (outcome.state, outcome.retry_count) == ("completed", 1)

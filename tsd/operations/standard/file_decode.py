@@ -31,6 +31,7 @@ class Decoder:
         self._reject = reject
         self._delimiter = options.delimiter
         self._is_line = options.line_delimiter in (None, "\n", "\r\n")
+        self._is_raw = getattr(options, "encoding", None) == "raw"
 
     def decode(self, blocks: Iterable[bytes], *, is_start: bool, columns: Sequence[str] = ()) -> list[Record]:
         """Make records.
@@ -49,6 +50,10 @@ class Decoder:
         if is_start:
             blocks = _without_bom(blocks)
         match self._options.format:
+            case "ldjson" if self._is_raw:
+                return [
+                    _raw(line) for block in blocks for line in block.split(self._delimiter) if line.strip()
+                ]
             case "ldjson":
                 return list(chain.from_iterable(map(self._ldjson, blocks)))
             case "raw":
@@ -108,6 +113,13 @@ class Decoder:
             except UnicodeDecodeError as error:
                 self._reject(line, error)
         return [*texts, ""]
+
+
+def _raw(line: bytes) -> Record:
+    """A record that holds the bytes of a line, for `json_parser` or an operation of one's own to read."""
+    record = Record()
+    record.set_raw_data(line)
+    return record
 
 
 def _without_bom(blocks: Iterable[bytes]) -> Iterator[bytes]:

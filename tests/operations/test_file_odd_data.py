@@ -104,7 +104,7 @@ def test_any_bytes_at_all_give_records_or_rejects_or_an_error_with_the_name(tmp_
                 tmp_path, bits + data, form, rejects=[], **({} if form == "json" else {"size": size_b})
             )
         except NonRetryable as error:
-            named = re.search(r"^file (.*) can not be read: ", str(error))
+            named = re.search(r"^file (.*?) can not be read: ", str(error))
             assert named is not None, error  # noqa: PT017 - it need not be raised
             assert named[1] == str(tmp_path / "f")
     rejects = []

@@ -18,6 +18,7 @@ from tsd.core.execution.machine import ExecutionMachine
 from tsd.core.execution.terms import Limits
 from tsd.core.execution.worker import WorkerMachine
 from tsd.core.messages import (
+    PROTOCOL,
     ControllerBeat,
     ControllerHello,
     ControllerWelcome,
@@ -361,7 +362,8 @@ class RigWorker:
         if verdict is None:
             self.feed(ev.SlicesRan([n], [], busy_us))
         else:
-            self.feed(ev.SlicesRan([], [(n, *verdict)], busy_us))
+            letters = verdict[4] if len(verdict) > 4 else None
+            self.feed(ev.SlicesRan([], [(n, *verdict[:4], letters)], busy_us))
         self.begin()
 
     def die(self, *, exit_code=None, signal=9, tell=True):
@@ -681,7 +683,7 @@ def numbers(count, start=1):
     return [{"i": i} for i in range(start, start + count)]
 
 
-def hello(peer_number=1, *, holds=(), generation=1, ex_id=EX, protocol=1):
+def hello(peer_number=1, *, holds=(), generation=1, ex_id=EX, protocol=PROTOCOL):
     return WorkerHello(
         protocol=protocol,
         ex_id=ex_id,

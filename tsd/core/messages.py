@@ -36,7 +36,7 @@ def _is_of_execution(report: "ProcessReport | ProcessExit", _field: object, ex_i
         raise ValueError(f"process {report.proc_id} is none of execution {ex_id}")
 
 
-PROTOCOL = 1
+PROTOCOL = 2
 """Version of the wire; a hello with another one is refused with the reason."""
 LINK_SILENCE_BEATS = 3
 """After so many beats without a word from the listener a dialer says hello again."""
@@ -317,6 +317,9 @@ class RecordBatch:
     """1, 2, ...; the master takes them in order and a repeated one is stored again, which is harmless."""
     sources: tuple[str, ...]
     rows: list[SliceRow]
+    letters: list[tuple[int, bytes]] = attrs.field(factory=list)
+    """(index, letters) for the rows that have dead letters (`tsd.core.letters`), -1 for those of a flush.
+    They take the place of letters that the same slice had before."""
     first: int = 0
     """The oldest number without an answer when this was sent: a master that has just started begins with
     that one. 0 does not say, and whichever comes first then counts as the oldest."""
@@ -427,8 +430,11 @@ class Slices:
     items: list[SliceItem]
 
 
-FullResult = tuple[int, int, int, str | None, bytes | None]
-"""(n, state, retry_count, error, analytics): a result that has more to say than `done`."""
+FullResult = tuple[int, int, int, str | None, bytes | None, bytes | None]
+"""(n, state, retry_count, error, analytics, letters): a result that has more to say than `done`.
+
+`letters` are the dead letters of the slice (`tsd.core.letters`), None when it has none.
+"""
 
 
 @attrs.frozen(kw_only=True)
@@ -442,6 +448,7 @@ class Results:
         returned: Numbers of slices given back without having been begun.
         busy_us: Microseconds of work that the results of this message took.
         records: Records that the reader gave since the message before.
+        flush_letters: Dead letters of a flush (`tsd.core.letters`), which is no slice.
     """
 
     seq: int
@@ -450,6 +457,7 @@ class Results:
     returned: list[int]
     busy_us: int
     records: int = 0
+    flush_letters: bytes | None = None
 
 
 @attrs.frozen(kw_only=True)

@@ -13,6 +13,7 @@ from tsd.operations.bundled import OperationBundle, import_bundle
 STANDARD_MODULES = (
     "tsd.operations.standard.collect",
     "tsd.operations.standard.data_generator",
+    "tsd.operations.standard.dead_letter_reader",
     "tsd.operations.standard.delay",
     "tsd.operations.standard.derive",
     "tsd.operations.standard.fields",

@@ -149,6 +149,8 @@ class WorkerMachine:
                 if event.reason:
                     self._exit_code = 1
                     self._exit_reason = f"flush failed: {event.reason}"
+                if event.letters:
+                    self._report([], [], [], 0, now, flush_letters=event.letters)
                 self._leave(now)
             case NotSent():
                 # Hellos, beats and results are repeated anyway.
@@ -281,12 +283,19 @@ class WorkerMachine:
         now: float,
         *,
         records: int = 0,
+        flush_letters: bytes | None = None,
     ) -> None:
-        if not (done or full or returned):
+        if not (done or full or returned or flush_letters):
             return
         self._seq += 1
         results = Results(
-            seq=self._seq, done=done, full=full, returned=returned, busy_us=busy_us, records=records
+            seq=self._seq,
+            done=done,
+            full=full,
+            returned=returned,
+            busy_us=busy_us,
+            records=records,
+            flush_letters=flush_letters,
         )
         if not self._unseen:
             self._sent_at = now

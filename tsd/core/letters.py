@@ -5,11 +5,14 @@ They travel with the result of their slice and are stored in the same transactio
 and nobody between the worker and the store looks into it.
 """
 
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
-from typing import Final
+from typing import Any, Final
 
 import attrs
 import msgspec
+
+from tsd.errors import Conflict
 
 LETTER_B_MAX: Final = 64 * 1024
 """A letter, encoded. The record of a larger one is cut, and it can not be replayed."""
@@ -18,6 +21,8 @@ SLICE_LETTERS_MAX: Final = 1_000
 SLICE_LETTERS_B_MAX: Final = 4 * 1024 * 1024
 """And so many bytes, so that what a worker says of a slice fits into a message."""
 
+REPLAY_READER: Final = "dead_letter_reader"
+"""The operation that reads the slices of a replay."""
 NONE_LEFT: Final = b""
 """Of a slice that is run again: it has no letters now, and those of its earlier run go."""
 
@@ -90,3 +95,44 @@ def decode_letters(data: bytes) -> list[Letter]:
         ValueError: It is no array of letters.
     """
     return _decoder.decode(data) if data else []
+
+
+def entry_point(operations: Sequence[Mapping[str, Any]], position: str, operation: str) -> int:
+    """The index of the operation of a job at which a replayed record enters; 1 is the first processor.
+
+    Args:
+        operations: Those of the job as it is now, checked.
+        position: Of the letter.
+        operation: Of the letter.
+
+    Raises:
+        Conflict: What rejected the record is not there any more.
+    """
+    if position.startswith("apis"):
+        for index, entry in enumerate(operations):
+            if _same(entry.get("_api_name") or entry.get("api_name") or "", operation):
+                return max(1, index)
+        raise Conflict(
+            f"records that the API {operation} rejected can not be replayed: no operation names it now"
+        )
+    number = position.removeprefix("operations[").removesuffix("]")
+    index = int(number) if number.isdecimal() else len(operations)
+    now = operations[index].get("_op", "") if index < len(operations) else ""
+    if index == 0 and now == REPLAY_READER:
+        # What a reader rejected enters behind it, and here is the reader of an earlier replay.
+        return 1
+    if not _same(now, operation):
+        what = f"there is {now} now" if now else "the job has no such operation now"
+        raise Conflict(f"records that {operation} rejected at {position} can not be replayed: {what}")
+    return max(1, index)
+
+
+def _same(one: object, other: str) -> bool:
+    """Whether two names of operations or APIs differ in nothing but the bundle."""
+    return isinstance(one, str) and _without_bundle(one) == _without_bundle(other)
+
+
+def _without_bundle(name: str) -> tuple[str, str]:
+    base, _, rest = name.partition("@")
+    base, _, tag = base.partition(":")
+    return base, tag or rest.partition(":")[2]

@@ -4,12 +4,11 @@ from typing import Any
 
 from typing_extensions import override
 
+from tsd.core.letters import REPLAY_READER
 from tsd.operations.base import LateFetcher, reader
 from tsd.operations.letters import record_of
 from tsd.operations.record import Record
 from tsd.operations.slicers import Slicer
-
-NAME = "dead_letter_reader"
 
 
 class DeadLetterSlicer(Slicer):
@@ -24,7 +23,7 @@ class DeadLetterSlicer(Slicer):
         return None
 
 
-@reader(NAME, slicer=DeadLetterSlicer)
+@reader(REPLAY_READER, slicer=DeadLetterSlicer)
 class DeadLetterFetcher(LateFetcher):
     """Gives records that were dead letters to the operation that rejected them.
 

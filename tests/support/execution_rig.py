@@ -275,6 +275,7 @@ class RigWorker:
         self.is_frozen = False
         self.frozen = []
         self.flushes = 0
+        self.flush_letters = None
         self.log_levels = []
         self.wake = None
 
@@ -327,7 +328,7 @@ class RigWorker:
                 self.queue = deque(item for item in self.queue if item[0] not in action.ns)
             case ev.Flush():
                 self.flushes += 1
-                self.rig.after(0, lambda: self.feed(ev.Flushed()))
+                self.rig.after(0, lambda: self.feed(ev.Flushed("", self.flush_letters)))
             case ev.SetLogLevel():
                 self.log_levels.append(action.level)
             case ev.Exit():

@@ -243,7 +243,8 @@ dead_letters = Table(
 )
 """Records that operations could not take (`tsd.core.letters`), numbered within their slice. Execution and job
 are those of the slice. `slicer_id` and `slicer_order` are null for letters of a flush, which is no slice.
-`replayed` is the id of the execution that was made to run the record again. `error_words` is of `tsd.store.words`."""
+`replayed` is the id of the execution that was made to run the record again, `error_words` is of
+`tsd.store.words`."""
 
 dead_letter_losses = Table(
     "dead_letter_losses",

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import ClassVar, Final
 
 import attrs
-from sqlalchemy import ColumnElement, Connection, RowMapping, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, RowMapping, case, func, insert, select, update
 
 from tsd.core.letters import entry_point
 from tsd.core.records import SliceState
@@ -85,8 +85,8 @@ class Replay:
         """Letters to replay, oldest first, without their records; and how many are not among them."""
         is_cut = dead_letters.c.truncated == 1
         is_over = dead_letters.c.replayed.is_not(None) if not self.again else dead_letters.c.replayed.in_(())
-        counted = select_letters(self.whose, self.where, func.count(), func.sum(is_cut)).add_columns(
-            func.sum(is_over & ~is_cut)
+        counted = select_letters(
+            self.whose, self.where, func.count(), _count_of(is_cut), _count_of(is_over & ~is_cut)
         )
         total, truncated, replayed = (number or 0 for number in connection.execute(counted).one())
         columns = (
@@ -136,6 +136,11 @@ class Replay:
         for start in range(0, len(numbers), _PARAMETERS_MAX):
             part = dead_letters.c.letter_no.in_(numbers[start : start + _PARAMETERS_MAX])
             connection.execute(update(dead_letters).where(part).values(replayed=self.ex_id))
+
+
+def _count_of(condition: ColumnElement[bool]) -> ColumnElement[int]:
+    """How many rows it holds for."""
+    return func.sum(case((condition, 1), else_=0))
 
 
 def _groups(rows: list[RowMapping]) -> Iterator[list[int]]:

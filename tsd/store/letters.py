@@ -62,9 +62,15 @@ class Dropped:
     is_first: bool
 
 
-def store_letters(
-    connection: Connection, batch: RecordBatch, ex_nos: Sequence[int], *, most: int
-) -> list[Dropped]:
+@attrs.frozen
+class Stored:
+    """What came of the letters of a batch: how many were stored, and executions that had too many."""
+
+    count: int = 0
+    dropped: tuple[Dropped, ...] = ()
+
+
+def store_letters(connection: Connection, batch: RecordBatch, ex_nos: Sequence[int], *, most: int) -> Stored:
     """Store the letters of a batch; to be called before its rows are stored.
 
     What a slice had before gives way. Nothing is stored for a slice that is completed, nor when the very
@@ -81,6 +87,7 @@ def store_letters(
     """
     job_ids: dict[int, str] = {}
     touched: dict[int, None] = {}
+    count = 0
     place: tuple[int | None, int | None]
     for index, data in batch.letters:
         letters = _decoded(batch, index, data)
@@ -103,7 +110,9 @@ def store_letters(
             connection, [(*head, n, *place, *_values(letter)) for n, letter in enumerate(letters, start=1)]
         )
         touched[ex_no] = None
-    return [dropped for ex_no in touched if (dropped := _drop_oldest(connection, ex_no, most)) is not None]
+        count += len(letters)
+    dropped = (_drop_oldest(connection, ex_no, most) for ex_no in touched)
+    return Stored(count, tuple(one for one in dropped if one is not None))
 
 
 def _decoded(batch: RecordBatch, index: int, data: bytes) -> list[Letter]:

@@ -179,8 +179,8 @@ class Store:
 
     # --- slice records ---------------------------------------------------------------------------
 
-    async def store_records(self, batch: RecordBatch) -> list[letters.Dropped]:
-        """Store slice records and their dead letters; tells of executions that had too many of these.
+    async def store_records(self, batch: RecordBatch) -> letters.Stored:
+        """Store slice records and their dead letters; tells what came of these.
 
         Raises Conflict when the batch is of an older generation, NotFound.
         """

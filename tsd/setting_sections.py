@@ -449,6 +449,15 @@ class TsdSettings:
         unit="records",
         doc="When so many slice records of an execution wait for the master, no more slices are handed out.",
     )
+    dead_letters_max: int = setting(
+        "dead_letters_max",
+        read_int(1),
+        100_000,
+        kind="whole number",
+        unit="letters",
+        doc="Dead letters that are kept of an execution. When there are more the oldest go, which is logged"
+        " once.",
+    )
     commit_interval_s: float = setting(
         "commit_interval",
         read_seconds(0),

@@ -511,7 +511,7 @@ class Worker(Child):
             self.running = None
             us = int(took * 1e6)
             if key in plan.failing:
-                full = (n, int(SliceState.ERROR), plan.max_retries, "boom", None)
+                full = (n, int(SliceState.ERROR), plan.max_retries, "boom", None, None)
                 self.feed(ex.SlicesRan([], [full], us))
             elif len(self._kept) < plan.keeps:
                 self._kept.append(item)

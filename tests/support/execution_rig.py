@@ -18,6 +18,7 @@ from tsd.core.execution.machine import ExecutionMachine
 from tsd.core.execution.terms import Limits
 from tsd.core.execution.worker import WorkerMachine
 from tsd.core.messages import (
+    PROTOCOL,
     ControllerBeat,
     ControllerHello,
     ControllerWelcome,
@@ -279,6 +280,7 @@ class RigWorker:
         self.is_frozen = False
         self.frozen = []
         self.flushes = 0
+        self.flush_letters = None
         self.log_levels = []
         self.wake = None
 
@@ -363,7 +365,8 @@ class RigWorker:
         verdict = self.outcome(item) if self.outcome else None
         if verdict is not None:
             self.write(item)
-            self.feed(ev.SlicesRan([], [(n, *verdict)], busy_us))
+            letters = verdict[4] if len(verdict) > 4 else None
+            self.feed(ev.SlicesRan([], [(n, *verdict[:4], letters)], busy_us))
         elif len(self.kept) < self.keeps:
             self.kept.append(item)
             self.feed(ev.SlicesRan([], [], busy_us, kept=[n]))
@@ -386,7 +389,7 @@ class RigWorker:
     def flush(self):
         if self.kept and not self.is_dead:
             self.release()
-        self.feed(ev.Flushed())
+        self.feed(ev.Flushed("", self.flush_letters))
 
     def die(self, *, exit_code=None, signal=9, tell=True):
         """The process ends suddenly; its node says so at once."""
@@ -707,7 +710,7 @@ def numbers(count, start=1):
     return [{"i": i} for i in range(start, start + count)]
 
 
-def hello(peer_number=1, *, holds=(), generation=1, ex_id=EX, protocol=1):
+def hello(peer_number=1, *, holds=(), generation=1, ex_id=EX, protocol=PROTOCOL):
     return WorkerHello(
         protocol=protocol,
         ex_id=ex_id,

@@ -51,7 +51,7 @@ def _is_of_execution(report: "ProcessReport | ProcessExit", _field: object, ex_i
         raise ValueError(f"process {report.proc_id} is none of execution {ex_id}")
 
 
-PROTOCOL = 1
+PROTOCOL = 2
 """Version of the wire; a hello with another one is refused with the reason."""
 IDLE_BEATS = 5
 """A worker with nothing to do beats only at every fifth beat, so that paused and idle jobs cost nothing."""
@@ -334,6 +334,9 @@ class RecordBatch:
     """1, 2, ...; the master takes them in order and a repeated one is stored again, which is harmless."""
     sources: tuple[str, ...]
     rows: list[SliceRow]
+    letters: list[tuple[int, bytes]] = attrs.field(factory=list)
+    """(index, letters) for the rows that have dead letters (`tsd.core.letters`), -1 for those of a flush.
+    They take the place of letters that the same slice had before."""
     first: int = 0
     """The oldest number without an answer when this was sent: a master that has just started begins with
     that one. 0 does not say, and whichever comes first then counts as the oldest."""
@@ -454,8 +457,11 @@ class Slices:
     items: list[SliceItem]
 
 
-FullResult = tuple[int, int, int, str | None, bytes | None]
-"""(n, state, retry_count, error, analytics): a result that has more to say than `done`."""
+FullResult = tuple[int, int, int, str | None, bytes | None, bytes | None]
+"""(n, state, retry_count, error, analytics, letters): a result that has more to say than `done`.
+
+`letters` are the dead letters of the slice (`tsd.core.letters`), None when it has none.
+"""
 
 
 @attrs.frozen(kw_only=True)
@@ -471,6 +477,7 @@ class Results:
             is told in a later message.
         busy_us: Microseconds of work that the results of this message took.
         records: Records that the reader gave since the message before.
+        flush_letters: Dead letters of a flush (`tsd.core.letters`), which is no slice.
     """
 
     seq: int
@@ -480,6 +487,7 @@ class Results:
     busy_us: int
     records: int = 0
     kept: list[int] = attrs.field(factory=list)
+    flush_letters: bytes | None = None
 
 
 @attrs.frozen(kw_only=True)

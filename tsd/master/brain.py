@@ -41,6 +41,7 @@ from tsd.master.intake import Intake
 from tsd.master.watches import Watches
 from tsd.mesh.endpoint import Listener, Sent
 from tsd.store.executions import Created, CreateExecution
+from tsd.store.replay import Replay
 from tsd.store.store import Store
 
 log = structlog.get_logger()
@@ -146,7 +147,7 @@ class Brain:
             raise item.error
         return item.answer
 
-    async def create(self, request: CreateExecution) -> Created:
+    async def create(self, request: CreateExecution | Replay) -> Created:
         """Store an execution and have it run. When cancelled that happens all the same.
 
         Raises:

@@ -38,6 +38,7 @@ from tsd.master.connections import Connections
 from tsd.master.executions import ExecutionService
 from tsd.master.http import bind_api, serve_api, url_of
 from tsd.master.jobs import JobService
+from tsd.master.letters import LetterService
 from tsd.master.metrics import MasterMetrics
 from tsd.master.requests import RequestCounter
 from tsd.master.service import MasterService
@@ -130,7 +131,7 @@ async def _run(settings: Settings, notifier: Notifier) -> None:
                 on_bad_frame=_on_bad_frame,
                 allow_plaintext=tsd.allow_plaintext,
             ) as mesh,
-            open_store(tsd.data_dir, on_health=on_health) as store,
+            open_store(tsd.data_dir, letters_max=tsd.dead_letters_max, on_health=on_health) as store,
         ):
             clock = Clock()
             machine = ClusterMachine.restore(
@@ -255,6 +256,7 @@ def _service(
             brain=brain,
             confirm_within_s=teraslice.action_timeout_s + teraslice.network_latency_buffer_s,
         ),
+        letters=LetterService(store=store, brain=brain, checker=checker),
         cluster=ClusterService(machine=brain.machine),
         assets=assets,
         brain=brain,

@@ -92,7 +92,7 @@ class Intake:
         while lane.waiting:
             batch = lane.waiting.popleft()
             try:
-                await self.store.store_records(batch)
+                stored = await self.store.store_records(batch)
             except StateError as error:
                 log.warning("records.refused", ex_id=batch.ex_id, peer_id=lane.peer, reason=str(error))
                 lane.waiting.clear()
@@ -104,6 +104,9 @@ class Intake:
                 lane.waiting.clear()
                 lane.taken = lane.saved
                 break
+            if any(one.is_first for one in stored.dropped):
+                count = sum(one.count for one in stored.dropped)
+                log.warning("letters.dropped", ex_id=batch.ex_id, count=count)
             lane.saved = batch.seq
             self.answer(lane.peer, RecordsSaved(seq=batch.seq))
             self.on_stored(batch.ex_id)

@@ -118,7 +118,7 @@ class JobService:
             JobInvalid: It can not run (any more).
         """
         job = await self._startable(job_id, "started")
-        checked = await self.checker.check(_definition(job))
+        checked = await self.checker.check(definition_of(job))
         latest = (await self.store.latest_executions([job_id])).get(job_id)
         if checked.job.get("autorecover") is True and latest is not None:
             return await self._run(job_id, checked, recovers=latest["ex_id"], cleanup="pending")
@@ -138,7 +138,7 @@ class JobService:
             JobInvalid: It can not run (any more).
         """
         job = await self._startable(job_id, "recovered")
-        checked = await self.checker.check(_definition(job))
+        checked = await self.checker.check(definition_of(job))
         latest = (await self.store.latest_executions([job_id])).get(job_id)
         autorecovers = checked.job.get("autorecover") is True
         if latest is None and autorecovers:
@@ -210,7 +210,7 @@ def execution_document(config: Mapping[str, Any]) -> Document:
     return {**config, "metadata": {}, "teraslice_version": f"v{TERASLICE_VERSION}"}
 
 
-def _definition(job: Document) -> Document:
+def definition_of(job: Document) -> Document:
     """A stored job without the keys that the store adds."""
     added = {"job_id", "_context", "_created", "_updated", "_deleted", "_deleted_on"}
     return {key: value for key, value in job.items() if key not in added}

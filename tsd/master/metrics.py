@@ -241,6 +241,7 @@ def _put_store(sheet: Sheet, reading: Reading) -> None:
     sheet.put(names.STORE_HELD, store.held)
     sheet.put(names.STORE_WAITING, store.waiting)
     sheet.put(names.RECORDS, store.records)
+    sheet.put(names.LETTERS, store.letters)
     sheet.put(names.COMMIT_FAILURES, store.failures)
     sheet.put_histogram(names.COMMIT_SECONDS, store.commit_s)
     sheet.put_histogram(names.COMMIT_ROWS, store.rows)

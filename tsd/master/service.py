@@ -8,6 +8,7 @@ from tsd.master.brain import Brain
 from tsd.master.clusterview import ClusterService
 from tsd.master.executions import ExecutionService
 from tsd.master.jobs import JobService
+from tsd.master.letters import LetterService
 from tsd.master.metrics import MasterMetrics
 from tsd.master.readiness import Readiness, readiness_of
 from tsd.master.requests import RequestCounter
@@ -29,6 +30,7 @@ class MasterService:
     store: Store
     jobs: JobService
     executions: ExecutionService
+    letters: LetterService
     cluster: ClusterService
     assets: AssetService
     brain: Brain

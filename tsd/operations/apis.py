@@ -119,6 +119,10 @@ class Apis:
         """The APIs and observers in the order of the job."""
         return tuple(self._components.values())
 
+    def has(self, name: str) -> bool:
+        """Whether there is an API or observer of that name."""
+        return name in self._components
+
     def add(self, name: str, component: Component) -> None:
         """Take in an API or observer.
 

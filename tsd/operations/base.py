@@ -114,7 +114,7 @@ class Component:
             _throw(error)
         if action == "log":
             self.log.error("record.rejected", record=record, reason=str(error))
-        self.ctx.reject(record, error, operation=self.name, action=action)
+        self.ctx.reject(record, error, operation=self.name, action=action, position=self.position)
 
     def try_record(self, function: Callable[[Any], Any]) -> Callable[[Any], Any]:
         """The function, with what it raises treated by `reject`; then the result is None."""
@@ -158,6 +158,18 @@ class Fetcher(Operation):
 
         Returns:
             A list of records or dictionaries, one of them, or None for nothing.
+        """
+        raise NotImplementedError
+
+
+class LateFetcher(Fetcher):
+    """A fetcher whose records do not go through the whole chain."""
+
+    def enters_at(self, request: Any) -> int:
+        """The index of the operation at which the records of a slice enter; 1 is the first processor.
+
+        Args:
+            request: What `fetch` gets too.
         """
         raise NotImplementedError
 

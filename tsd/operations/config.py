@@ -30,7 +30,9 @@ _DEPRECATED = "tsd.deprecated"
 _SECRET = "tsd.secret"  # noqa: S105 - the name of a marker
 _SCHEMA = "tsd.schema"
 
-BUILT_IN_ACTIONS = ("throw", "log", "none")
+STORE_ACTION = "store"
+"""Rejected records become dead letters in the store of the cluster; an API of the job with this name wins."""
+BUILT_IN_ACTIONS = ("throw", "log", "none", STORE_ACTION)
 """What `_dead_letter_action` may be besides the name of an API."""
 
 
@@ -86,7 +88,9 @@ class BaseConfig:
     """
 
     dead_letter_action: str = opt(
-        "throw", wire="_dead_letter_action", doc="throw, log, none, or the name of an API that takes rejects"
+        "throw",
+        wire="_dead_letter_action",
+        doc="throw, log, none, store, or the name of an API that takes rejects",
     )
     connection: str | None = opt(None, wire="_connection", doc="name of a configured connection")
     extra: dict[str, Any] = attrs.field(factory=dict, init=False)

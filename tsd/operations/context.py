@@ -10,8 +10,10 @@ import attrs
 import structlog
 import trio
 
-from tsd.errors import AssetError, TsdError
+from tsd.errors import AssetError, OperationError, TsdError
+from tsd.operations.config import STORE_ACTION
 from tsd.operations.dates import now_ms
+from tsd.operations.letters import LetterBox, letter_of
 from tsd.operations.slice import Slice
 
 if TYPE_CHECKING:
@@ -54,6 +56,7 @@ class Rejection:
         slice_id: Slice in work, None outside of one.
         attempt: 1 for the first attempt of the slice.
         time: When, epoch milliseconds.
+        position: Where the operation or API stands in the job.
     """
 
     record: Any
@@ -63,6 +66,7 @@ class Rejection:
     slice_id: str | None
     attempt: int
     time: int
+    position: str = ""
 
 
 class DeadLetterSink:
@@ -101,6 +105,7 @@ class OpContext:
         slice_number: How many slices this process has begun, so 1 for its first; a flush belongs to the last.
         attempt: Number of its attempt, from 1.
         rejections: Rejected records of this attempt that wait for their dead-letter API.
+        letters: Those that are to be stored; None in a process that runs no slices.
     """
 
     execution: Mapping[str, Any] = attrs.field(factory=dict)
@@ -119,6 +124,7 @@ class OpContext:
     slice_number: int = 0
     attempt: int = 1
     rejections: list[Rejection] = attrs.field(factory=list, init=False)
+    letters: LetterBox | None = attrs.field(default=None, init=False)
     _apis: "Apis | None" = attrs.field(default=None, init=False)
     _metadata: dict[str, Any] = attrs.field(factory=dict, init=False)
 
@@ -175,8 +181,12 @@ class OpContext:
             self.on_metadata(changed)
         self._metadata = changed
 
-    def reject(self, record: Any, error: Any, *, operation: str, action: str) -> None:
-        """Take in a rejected record; its dead-letter API gets it when the attempt has ended."""
+    def reject(self, record: Any, error: Any, *, operation: str, action: str, position: str = "") -> None:
+        """Take in a rejected record; its dead-letter API, or the store, gets it when the attempt has ended.
+
+        Raises:
+            OperationError: The slice has more records to store than it may have.
+        """
         rejection = Rejection(
             record=record,
             error=error,
@@ -185,20 +195,52 @@ class OpContext:
             slice_id=None if self.slice is None else self.slice.slice_id,
             attempt=self.attempt,
             time=now_ms(),
+            position=position,
         )
         if self.on_reject is not None:
             self.on_reject(rejection)
-        if action not in ("none", "log"):
+        if self._is_stored(action):
+            self._store(rejection)
+        elif action not in ("none", "log"):
             self.rejections.append(rejection)
+
+    def _store(self, rejection: Rejection) -> None:
+        box = self.letters
+        if box is None or rejection.slice_id is None:
+            # Letters go with a slice; here is none.
+            self.log.error(
+                "record.rejected",
+                operation=rejection.operation,
+                record=rejection.record,
+                reason=str(rejection.error),
+            )
+            return
+        letter = letter_of(
+            rejection.record,
+            rejection.error,
+            operation=rejection.operation,
+            position=rejection.position,
+            slice_id=rejection.slice_id,
+            attempt=rejection.attempt,
+            worker=self.worker_id,
+        )
+        if box.fault or not box.put(letter):
+            # An operation may catch what is raised here; the end of the chain looks at this.
+            self.rejections.append(rejection)
+            raise OperationError(box.fault)
 
     def deliver_rejections(self) -> None:
         """Hand the waiting rejected records to the APIs that their operations name.
 
         Raises:
+            OperationError: There are more records to store than a slice may have.
             Exception: What such an API raised; the records that were not delivered stay.
         """
         while self.rejections:
             first = self.rejections[0]
+            if self._is_stored(first.action):
+                del self.rejections[0]
+                continue
             product = self.apis.get(first.action)
             if isinstance(product, DeadLetterSink):
                 together = [each for each in self.rejections if each.action == first.action]
@@ -207,3 +249,14 @@ class OpContext:
             else:
                 self.call(product, first.record, first.error)
                 del self.rejections[0]
+        if self.letters is not None and self.letters.fault:
+            raise OperationError(self.letters.fault)
+
+    def _is_stored(self, action: str) -> bool:
+        return action == STORE_ACTION and not self.apis.has(STORE_ACTION)
+
+    def forget_rejections(self) -> None:
+        """The attempt is not the last one of its slice: nothing of what it rejected is delivered."""
+        self.rejections.clear()
+        if self.letters is not None:
+            self.letters.clear()

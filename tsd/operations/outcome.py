@@ -53,6 +53,7 @@ class SliceOutcome:
         error: Traceback text with causes, when the state is `error`.
         is_fatal: The worker can not go on.
         analytics: None when the job wants none, or after an error.
+        letters: Its dead letters, encoded (`tsd.core.letters`); None when it has none.
         records: What came out at the end of the chain, only when the pipeline was told to keep it.
     """
 
@@ -61,6 +62,7 @@ class SliceOutcome:
     error: str | None = None
     is_fatal: bool = False
     analytics: Analytics | None = None
+    letters: list[bytes] | None = None
     records: list[Record] | None = None
 
 

@@ -11,11 +11,12 @@ from typing import Any
 
 from tsd.errors import Fatal, OperationError
 from tsd.operations.apis import collect_hooks
-from tsd.operations.base import Component, Fetcher
+from tsd.operations.base import Component, Fetcher, LateFetcher
 from tsd.operations.build import build, build_apis
 from tsd.operations.collector import relax_collector
 from tsd.operations.context import Interrupted, OpContext
 from tsd.operations.holding import Holdings
+from tsd.operations.letters import LetterBox
 from tsd.operations.outcome import Analytics, SliceOutcome, text_of
 from tsd.operations.record import Record
 from tsd.operations.registry import Registry
@@ -52,6 +53,7 @@ class Pipeline:
             JobInvalid: Options are wrong, which a checked job does not have.
         """
         self.context = context
+        self._letters = context.letters = LetterBox()
         self.apis = build_apis(job, registry, context)
         self.operations = _build_operations(job, registry, context)
         self._attempts = int(job.get("max_retries", 3)) + 1
@@ -89,6 +91,10 @@ class Pipeline:
         self._analytics = Analytics.blank(len(self.operations)) if has_analytics else None
         is_watched = has_analytics or self._on_started or self._on_operation_start
         self._chain = self._run_watched if is_watched or self._on_operation_complete else self._run_plain
+        self._enters_at: Callable[[Any], int] | None = None
+        if isinstance(fetcher, LateFetcher):
+            self._enters_at = fetcher.enters_at
+            self._chain = self._run_watched
 
     @property
     def wants_finished(self) -> bool:
@@ -149,6 +155,7 @@ class Pipeline:
             is_begun = True
             records = self._chain(slice_)
         except Interrupted:
+            context.forget_rejections()
             raise
         except Exception as raised:  # noqa: BLE001 - the seam to user code: a retry, or fails the slice
             error = raised
@@ -162,7 +169,7 @@ class Pipeline:
         context = self.context
         back_off = BackOff()
         while context.attempt < self._attempts and may_retry(error):
-            context.rejections.clear()
+            context.forget_rejections()
             context.attempt += 1
             context.log.warning(
                 "slice.retried", slice_id=slice_.slice_id, attempt=context.attempt, reason=repr(error)
@@ -179,6 +186,7 @@ class Pipeline:
             try:
                 records = self._chain(slice_)
             except Interrupted:
+                context.forget_rejections()
                 raise
             except Exception as raised:  # noqa: BLE001 - the seam to user code: the next retry
                 error = raised
@@ -199,14 +207,15 @@ class Pipeline:
         return records
 
     def _run_watched(self, slice_: Slice) -> list[Record]:
-        """One attempt, with hooks around operations or analytics."""
+        """One attempt, with hooks around operations, analytics, or records that enter behind the reader."""
         slice_id = slice_.slice_id if self._on_operation_start or self._on_operation_complete else ""
         request = slice_.decode_request()
         records = self._run_one(slice_id, 0, self._fetch, request)
         self.records_read += len(records)
         if self._on_started:
             _call_all(self._on_started, slice_.slice_id)
-        for index, step in enumerate(self._steps, start=1):
+        first = 1 if self._enters_at is None else max(1, self._enters_at(slice_.decode_request()))
+        for index, step in enumerate(self._steps[first - 1 :], start=first):
             records = self._run_one(slice_id, index, step, records)
         if self._on_completing:
             _call_all(self._on_completing, slice_.slice_id)
@@ -234,13 +243,15 @@ class Pipeline:
             context.events.emit("slice:success", slice_)
         if self._on_finalizing:
             self._finalize(slice_, "ok")
-        if self._analytics is None and context.attempt == 1 and not self._keep_records:
+        letters = self._letters.take() if self._letters.letters else None
+        if self._analytics is None and context.attempt == 1 and not self._keep_records and letters is None:
             self._last = _CLEAN
         else:
             self._last = SliceOutcome(
                 state="completed",
                 retry_count=context.attempt - 1,
                 analytics=self._analytics,
+                letters=letters,
                 records=records if self._keep_records else None,
             )
         return self._last
@@ -248,6 +259,7 @@ class Pipeline:
     def _fail(self, slice_: Slice, error: Exception) -> SliceOutcome:
         context = self.context
         retry_count = context.attempt - 1
+        self._letters.fault = ""
         self._quietly("rejections of a failed slice", context.deliver_rejections)
         context.rejections.clear()
         context.events.emit("slice:failure", slice_, error)
@@ -259,6 +271,7 @@ class Pipeline:
             retry_count=retry_count,
             error=text_of(error),
             is_fatal=isinstance(error, Fatal),
+            letters=self._letters.take(),
         )
         return self._last
 
@@ -331,6 +344,7 @@ class Pipeline:
             state="completed",
             retry_count=retry_count + retries,
             analytics=analytics,
+            letters=self._letters.take(),
             records=records if self._keep_records else None,
         )
 
@@ -346,7 +360,7 @@ class Pipeline:
         # `OpContext.attempt` stays 1: another try of one stage is no new run of the chain
         back_off = BackOff()
         retries = 0
-        rejected = len(self.context.rejections)
+        rejected, lettered = len(self.context.rejections), len(self._letters.letters)
         while True:
             try:
                 return stage(list(records)), retries
@@ -359,6 +373,7 @@ class Pipeline:
             retries += 1
             # The next try rejects them again; what earlier stages rejected stays.
             del self.context.rejections[rejected:]
+            self._letters.cut(lettered)
             self.context.sleep(back_off.next_wait_s())
 
     def shutdown(self) -> None:

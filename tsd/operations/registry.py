@@ -18,6 +18,7 @@ STANDARD_MODULES = (
     "tsd.operations.standard.data_generator",
     "tsd.operations.standard.date_router",
     "tsd.operations.standard.dead_letter_file",
+    "tsd.operations.standard.dead_letter_reader",
     "tsd.operations.standard.dedupe",
     "tsd.operations.standard.delay",
     "tsd.operations.standard.derive",

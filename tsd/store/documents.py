@@ -28,6 +28,7 @@ _EXECUTION_KEYS = frozenset(
         "_has_errors",
         "_failureReason",
         "_slicer_stats",
+        "_dead_letters",
         "slicer_hostname",
         "slicer_port",
         "recovered_execution",

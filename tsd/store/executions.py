@@ -5,7 +5,7 @@ from typing import Any, ClassVar, Final, assert_never
 
 import attrs
 import msgspec
-from sqlalchemy import Connection, RowMapping, func, insert, select, update
+from sqlalchemy import Connection, RowMapping, exists, func, insert, select, update
 from sqlalchemy.exc import DBAPIError
 
 from tsd.core.cluster.events import Save, SaveGeneration, SaveIntent, SaveMetadata, SaveStatus
@@ -16,8 +16,9 @@ from tsd.store.assets import check_assets
 from tsd.store.documents import Document, decode, encode, shown_execution, stored_execution
 from tsd.store.fields import EXECUTION_FIELDS, order_by
 from tsd.store.jobs import CreateJob, check_startable
+from tsd.store.letters import letter_counts
 from tsd.store.listing import Page, cut, fetch
-from tsd.store.schema import executions, jobs, unended
+from tsd.store.schema import executions, jobs, slices, unended
 from tsd.store.sqlite import is_duplicate
 from tsd.store.words import stored_words
 
@@ -158,12 +159,23 @@ def _status_changes(save: SaveStatus, row: RowMapping, now_ms: int) -> dict[str,
 
 
 def get_execution(connection: Connection, *, ex_id: str) -> Document:
-    """An execution as clients see it, deleted or not.
+    """An execution as clients see it, deleted or not; with how many dead letters it has, if it had any.
 
     Raises:
         NotFound: There is no such execution.
     """
-    return shown_execution(_row(connection, ex_id))
+    row = _row(connection, ex_id)
+    counts = letter_counts(connection, row["ex_no"])
+    return shown_execution(row) | ({} if counts is None else {"_dead_letters": counts})
+
+
+def execution_number(connection: Connection, ex_id: str) -> int:
+    """The number of an execution.
+
+    Raises:
+        NotFound: There is no such execution.
+    """
+    return int(_row(connection, ex_id)["ex_no"])
 
 
 def latest_executions(connection: Connection, *, job_ids: Sequence[str]) -> dict[str, Document]:
@@ -266,6 +278,7 @@ def _record(connection: Connection, row: RowMapping) -> ExecutionRecord:
         controller_node=row["controller_node"],
         has_errors=bool(row["has_errors"]),
         failure_reason=row["failure_reason"],
+        has_slices=bool(connection.execute(select(exists().where(slices.c.ex_no == row["ex_no"]))).scalar()),
         stats=_decode_stats(row["slicer_stats"]),
     )
 

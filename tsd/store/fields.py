@@ -14,7 +14,7 @@ from sqlalchemy import Column, ColumnElement, Table, Text, literal_column
 
 from tsd.core.records import SliceState
 from tsd.errors import InvalidRequest
-from tsd.store.schema import assets, executions, jobs, slices
+from tsd.store.schema import assets, dead_letters, executions, jobs, slices
 from tsd.store.sqlite import json_field, json_has, json_number, list_has
 
 SORT_KEYS_MAX: Final = 16
@@ -159,6 +159,25 @@ ERROR_FIELDS: Final[Mapping[str, Field]] = {
     "error": Field(slices.c.error, Kind.KEYWORD),
     "_created": Field(slices.c.created, Kind.DATE),
     "_updated": Field(slices.c.updated, Kind.DATE),
+}
+LETTER_FIELDS: Final[Mapping[str, Field]] = {
+    "ex_id": Field(executions.c.ex_id, Kind.KEYWORD, narrows=True),
+    "job_id": Field(dead_letters.c.job_id, Kind.KEYWORD, narrows=True),
+    "slice_id": Field(dead_letters.c.slice_id, Kind.KEYWORD),
+    "slicer_id": Field(
+        dead_letters.c.slicer_id,
+        Kind.KEYWORD,
+        has=lambda condition: condition(dead_letters.c.slicer_id.cast(Text)),
+    ),
+    "slicer_order": Field(dead_letters.c.slicer_order, Kind.NUMBER),
+    "operation": Field(dead_letters.c.operation, Kind.KEYWORD),
+    "position": Field(dead_letters.c.position, Kind.KEYWORD),
+    "attempt": Field(dead_letters.c.attempt, Kind.NUMBER),
+    "worker": Field(dead_letters.c.worker, Kind.KEYWORD),
+    "error": _text(dead_letters.c.error, dead_letters.c.error_words),
+    "truncated": Field(dead_letters.c.truncated, Kind.BOOLEAN),
+    "replayed": Field(dead_letters.c.replayed, Kind.KEYWORD),
+    "time": Field(dead_letters.c.created, Kind.DATE),
 }
 
 

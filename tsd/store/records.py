@@ -15,6 +15,7 @@ from tsd.ids import slice_id as derived_slice_id
 from tsd.store.documents import Document, shown_time
 from tsd.store.executions import source_chain
 from tsd.store.fields import ERROR_FIELDS, order_by
+from tsd.store.letters import Stored, store_letters
 from tsd.store.listing import Page, cut, fetch
 from tsd.store.schema import executions, is_error, slices
 from tsd.store.sqlite import PLACEHOLDER
@@ -43,18 +44,25 @@ milliseconds in a busy process, so one row a statement is hundreds of times slow
 parameters; SQLite takes 32,766). Four fixed sizes keep the statements prepared."""
 
 
+NO_LETTERS: Final = Stored()
+
+
 @attrs.frozen(kw_only=True)
 class StoreRecords:
     """Store a batch of slice records of a controller. It waits through an outage.
 
     A record that is there already is replaced, unless it is of a completed slice: that one is final.
+
+    Attributes:
+        letters_max: Dead letters that an execution may have; beyond it the oldest go.
     """
 
     batch: RecordBatch
+    letters_max: int = 100_000
     is_held: ClassVar[bool] = True
 
-    def apply(self, connection: Connection, now_ms: int) -> None:  # noqa: ARG002 - rows have their own times
-        """See `Write`.
+    def apply(self, connection: Connection, now_ms: int) -> Stored:  # noqa: ARG002 - rows have their own times
+        """See `Write`; the result tells what came of the dead letters.
 
         Raises:
             NotFound: There is no such execution.
@@ -62,6 +70,10 @@ class StoreRecords:
         """
         ex_nos = self._fenced_sources(connection)
         own = ex_nos[0]
+        # Before the rows: what is stored of a slice decides about its letters.
+        stored = NO_LETTERS
+        if self.batch.letters:
+            stored = store_letters(connection, self.batch, ex_nos, most=self.letters_max)
         # The one long loop: a comprehension, with nothing in it that can be outside.
         rows = [(ex_nos[row[0]], *row[1:], own if row[0] else None) for row in self.batch.rows]
         self._name_errors(rows)
@@ -72,6 +84,7 @@ class StoreRecords:
                 values = tuple(itertools.chain.from_iterable(rows[start : start + step]))
                 connection.exec_driver_sql(statement, values)
                 start += step
+        return stored
 
     def _name_errors(self, rows: list[tuple[Any, ...]]) -> None:
         """Put into the rows of slices in error the ids that are derived, so that they can be searched."""

@@ -1,6 +1,7 @@
 """What a controller needs in order to go on with what earlier ones left: questions over slice records."""
 
-from typing import Any
+import itertools
+from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Connection, func, select
 
@@ -11,6 +12,8 @@ from tsd.store.records import BEFORE_ALL, follows
 from tsd.store.schema import is_unfinished, slices
 from tsd.store.sqlite import fetch_packed
 
+PAGE_CHARS_MAX: Final = 4_000_000
+"""Text of requests in a page: a message may have four times as many bytes. Slices of replays are large."""
 _HELD = frozenset({SliceState.PENDING, SliceState.START})
 _UNFINISHED_COLUMNS = (
     "slicer_id",
@@ -41,19 +44,26 @@ def recovery_page(connection: Connection, *, ex_id: str, ask: RecoveryAsk) -> Re
     ex_nos = [ex_no for ex_no, _ in source_chain(connection, ex_id=ex_id)]
     found: list[UnfinishedSlice] = []
     first, *key = ask.after or (0, *BEFORE_ALL)
+    room = PAGE_CHARS_MAX
+    is_cut = False
     for source, ex_no in enumerate(ex_nos if ask.mode else ex_nos[:1]):
-        if source < first or len(found) > ask.limit:
+        if source < first or len(found) > ask.limit or is_cut:
             continue
         after = (key[0], key[1]) if source == first else BEFORE_ALL
         wanted = _wanted(ex_nos[0], ask.mode if source else "")
         # One more than asked for tells whether there are more.
-        rows = _unfinished(connection, ex_no, wanted, after, ask.limit + 1 - len(found))
+        limit = ask.limit + 1 - len(found)
+        sizes = _sizes(connection, ex_no, wanted, after, limit)
+        fitting = _fitting(sizes, room) or (not found and 1)
+        is_cut = fitting < len(sizes)
+        rows = _unfinished(connection, ex_no, wanted, after, fitting)
+        room -= sum(sizes[:fitting])
         found += [(source, *row) for row in rows]
     is_first = ask.after is None
     return RecoveryPage(
         ask_id=ask.ask_id,
         slices=tuple(found[: ask.limit]),
-        is_last=len(found) <= ask.limit,
+        is_last=len(found) <= ask.limit and not is_cut,
         positions=slicer_positions(connection, ex_nos) if is_first else (),
         counts=state_counts(connection, ex_nos[0]) if is_first else (0, 0, 0, 0),
     )
@@ -65,6 +75,25 @@ def _wanted(own: int, mode: str) -> ColumnElement[bool]:
     if not mode:
         return held
     return slices.c.state.in_(sorted(REPLAYED_STATES[RecoveryMode(mode)])) | ((slices.c.run_by == own) & held)
+
+
+def _sizes(
+    connection: Connection, ex_no: int, wanted: ColumnElement[bool], after: tuple[int, int], limit: int
+) -> list[int]:
+    """How long the requests of such slices are, in their order."""
+    columns = ("slicer_id", "slicer_order", "size")
+    statement = (
+        select(slices.c.slicer_id, slices.c.slicer_order, func.length(slices.c.request).label("size"))
+        .where(slices.c.ex_no == ex_no, is_unfinished, wanted, follows(after))
+        .order_by(slices.c.slicer_id, slices.c.slicer_order)
+        .limit(limit)
+    )
+    return [size for _, _, size in sorted(fetch_packed(connection, statement, columns))]
+
+
+def _fitting(sizes: list[int], room: int) -> int:
+    """How many of the first of them there is room for."""
+    return sum(total <= room for total in itertools.accumulate(sizes))
 
 
 def _unfinished(

@@ -36,7 +36,7 @@ from sqlalchemy import (
 from tsd.core.records import TERMINAL_STATUSES, SliceState
 from tsd.store.sqlite import json_field, json_number
 
-HEAD: Final = "0004"
+HEAD: Final = "0005"
 """Version of this schema: the last migration. Later versions compare as greater text."""
 
 INT = BigInteger().with_variant(Integer(), "sqlite")
@@ -212,3 +212,46 @@ for _name in ("updated", "slicer_order"):
         sqlite_where=is_error,
         postgresql_where=is_error,
     )
+
+dead_letters = Table(
+    "dead_letters",
+    metadata,
+    Column("letter_no", INT, primary_key=True),
+    Column("ex_no", INT, nullable=False),
+    Column("job_id", Text, nullable=False),
+    Column("slice_id", Text, nullable=False),
+    Column("number", INT, nullable=False),
+    Column("slicer_id", INT),
+    Column("slicer_order", INT),
+    Column("created", INT, nullable=False),
+    Column("operation", Text, nullable=False),
+    Column("position", Text, nullable=False),
+    Column("attempt", INT, nullable=False),
+    Column("worker", Text, nullable=False),
+    Column("error", Text, nullable=False),
+    Column("error_words", Text, nullable=False),
+    Column("record", Text, nullable=False),
+    Column("form", Text, nullable=False),
+    Column("raw", Text),
+    Column("metadata", Text, nullable=False),
+    Column("truncated", INT, nullable=False),
+    Column("replayed", Text),
+    Index("dead_letters_slice", "ex_no", "slice_id", "number", unique=True),
+    Index("dead_letters_execution", "ex_no", "created"),
+    Index("dead_letters_job", "job_id", "created"),
+    Index("dead_letters_created", "created"),
+    sqlite_strict=True,
+)
+"""Records that operations could not take (`tsd.core.letters`), numbered within their slice. Execution and job
+are those of the slice. `slicer_id` and `slicer_order` are null for letters of a flush, which is no slice.
+`replayed` is the id of the execution that was made to run the record again, `error_words` is of
+`tsd.store.words`."""
+
+dead_letter_losses = Table(
+    "dead_letter_losses",
+    metadata,
+    Column("ex_no", INT, primary_key=True),
+    Column("dropped", INT, nullable=False),
+    sqlite_strict=True,
+)
+"""How many of the oldest letters of an execution gave way to later ones; only where there are any."""

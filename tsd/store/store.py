@@ -16,12 +16,13 @@ from tsd.core.cluster.events import Save
 from tsd.core.cluster.records import ExecutionRecord
 from tsd.core.messages import RecordBatch, RecoveryAsk, RecoveryPage
 from tsd.errors import NotFound
-from tsd.store import assets, executions, jobs, records, recovery, sqlite
+from tsd.store import assets, executions, jobs, letters, records, recovery, sqlite
 from tsd.store.datalock import locked
 from tsd.store.documents import Document
 from tsd.store.listing import Page
 from tsd.store.migrate import bring_up_to_date
 from tsd.store.reader import Reader
+from tsd.store.replay import Replay
 from tsd.store.transactions import Write
 from tsd.store.writer import StoreHealth, Writer, WriterStatistics
 
@@ -42,6 +43,7 @@ class Store:
 
     _writer: Writer
     _reader: Reader
+    _letters_max: int
 
     @property
     def health(self) -> StoreHealth:
@@ -90,8 +92,13 @@ class Store:
 
     # --- executions ------------------------------------------------------------------------------
 
-    async def create_execution(self, request: executions.CreateExecution) -> executions.Created:
-        """Store an execution as pending, and its job when that is new. Raises Conflict, NotFound, Gone."""
+    async def create_execution(self, request: executions.CreateExecution | Replay) -> executions.Created:
+        """Store an execution as pending, and its job when that is new; a `Replay` makes a `Replayed`.
+
+        Raises Conflict, NotFound, Gone.
+        """
+        if isinstance(request, Replay):
+            return await self.write(request)
         return await self.write(request)
 
     async def apply_saves(self, saves: Sequence[Save]) -> None:
@@ -174,9 +181,20 @@ class Store:
 
     # --- slice records ---------------------------------------------------------------------------
 
-    async def store_records(self, batch: RecordBatch) -> None:
-        """Store slice records. Raises Conflict when the batch is of an older generation, NotFound."""
-        await self.write(records.StoreRecords(batch=batch))
+    async def store_records(self, batch: RecordBatch) -> letters.Stored:
+        """Store slice records and their dead letters; tells what came of these.
+
+        Raises Conflict when the batch is of an older generation, NotFound.
+        """
+        return await self.write(records.StoreRecords(batch=batch, letters_max=self._letters_max))
+
+    async def list_letters(self, page: Page, whose: letters.Whose) -> list[Document]:
+        """Dead letters; see `tsd.store.letters.list_letters`. Raises InvalidRequest."""
+        return await self.read(partial(letters.list_letters, page=page, whose=whose))
+
+    async def delete_letters(self, request: letters.DeleteLetters) -> int:
+        """Delete dead letters; how many there were. Raises NotFound."""
+        return await self.write(request)
 
     async def list_errors(
         self, page: Page, *, ex_ids: Sequence[str] | None = None, job_id: str | None = None
@@ -201,7 +219,11 @@ def _ignore(_health: StoreHealth) -> None:
 
 @contextlib.asynccontextmanager
 async def open_store(
-    data_dir: Path, *, commit_window_s: float = 0.0, on_health: Callable[[StoreHealth], None] = _ignore
+    data_dir: Path,
+    *,
+    commit_window_s: float = 0.0,
+    letters_max: int = 100_000,
+    on_health: Callable[[StoreHealth], None] = _ignore,
 ) -> AsyncIterator[Store]:
     """Open the store of a data folder, which is made when it is missing.
 
@@ -211,6 +233,7 @@ async def open_store(
         data_dir: Holds the database and the lock file.
         commit_window_s: How long a transaction waits for more requests after its first one. Those that come
             while another is committed share the next one without that.
+        letters_max: Dead letters that an execution may have; beyond it the oldest go.
         on_health: Called when writes begin to fail, fail for another reason, or succeed again.
 
     Raises:
@@ -224,7 +247,7 @@ async def open_store(
         writer = Writer(connection=connection, window_s=commit_window_s, on_health=on_health)
         try:
             async with _running(writer):
-                yield Store(writer, reader)
+                yield Store(writer, reader, letters_max)
         finally:
             # Closing moves the log into the database, and a thread call can not hang longer than that.
             with trio.CancelScope(shield=True):

@@ -18,6 +18,7 @@ from sqlalchemy import Connection
 from tsd.core.histograms import Histogram, Observations
 from tsd.errors import StoreCorrupt, StoreError, TsdError
 from tsd.store import sqlite
+from tsd.store.letters import Stored
 from tsd.store.records import StoreRecords
 from tsd.store.transactions import Outcome, Write, transact
 
@@ -63,6 +64,7 @@ class WriterStatistics:
         requests: Answered by those.
         failures: Transactions that failed.
         records: Slice records that controllers sent and that are durable.
+        letters: Dead letters that came with them.
         commit_s: How long committed transactions took, in seconds.
         rows: Slice records of each transaction that had any.
         waiting: Requests that wait for the next transaction now.
@@ -73,6 +75,7 @@ class WriterStatistics:
     requests: int
     failures: int
     records: int
+    letters: int
     commit_s: Histogram
     rows: Histogram
     waiting: int
@@ -117,6 +120,7 @@ class Writer:
     _requests: int = attrs.field(init=False, default=0)
     _failures: int = attrs.field(init=False, default=0)
     _records: int = attrs.field(init=False, default=0)
+    _letters: int = attrs.field(init=False, default=0)
     _commit_s: Observations = attrs.field(init=False, factory=lambda: Observations(COMMIT_BOUNDS_S))
     _rows: Observations = attrs.field(init=False, factory=lambda: Observations(ROWS_BOUNDS))
     _held: list[_Entry] = attrs.field(init=False, factory=list)
@@ -159,6 +163,7 @@ class Writer:
             requests=self._requests,
             failures=self._failures,
             records=self._records,
+            letters=self._letters,
             commit_s=self._commit_s.histogram(),
             rows=self._rows.histogram(),
             waiting=self._queue.statistics().current_buffer_used,
@@ -210,6 +215,7 @@ class Writer:
         """Count a transaction that was committed."""
         self._transactions += 1
         self._requests += len(held)
+        self._letters += sum(result.count for result, _ in outcomes if isinstance(result, Stored))
         rows = sum(
             len(entry.request.batch.rows)
             for entry, (_, error) in zip(held, outcomes, strict=True)

@@ -30,6 +30,7 @@ from tsd.core.execution.events import (
     WorkerAction,
 )
 from tsd.core.execution.worker import WorkerMachine
+from tsd.core.letters import SLICE_LETTERS_B_MAX, join_letters
 from tsd.core.messages import KINDS, FullResult, Message, ProcessSpec, WorkerBeat, WorkerBye
 from tsd.core.records import SliceState
 from tsd.mesh.codec import Codec
@@ -246,6 +247,9 @@ class WorkerShell:
             match word:
                 case Ran():
                     results.add(word)
+                    if results.letters_b >= SLICE_LETTERS_B_MAX:
+                        # Those of two slices fit into a message, those of many do not.
+                        results = self._feed_results(results)
                     continue
                 case Kept():
                     results.kept.append(word.number)
@@ -264,8 +268,11 @@ class WorkerShell:
                 case Opened():
                     self._driver.feed(PipelineFailed(word.error))
                 case ChainFlushed():
-                    failed = word.outcome is not None and word.outcome.error
-                    self._driver.feed(Flushed(failed or ""))
+                    outcome = word.outcome
+                    letters = (
+                        None if outcome is None or not outcome.letters else join_letters(outcome.letters)
+                    )
+                    self._driver.feed(Flushed((outcome and outcome.error) or "", letters))
                 case Closed():
                     self._is_closed.set()
                 case Crashed():
@@ -308,6 +315,7 @@ class _Results:
         self.kept: list[int] = []
         self.busy_us = 0
         self.fatal = ""
+        self.letters_b = 0
 
     def is_empty(self) -> bool:
         """Whether there is nothing to say."""
@@ -318,12 +326,14 @@ class _Results:
         outcome = ran.outcome
         self.busy_us += ran.busy_us
         is_completed = outcome.state == "completed"
-        if is_completed and outcome.analytics is None and not outcome.retry_count:
+        letters = None if outcome.letters is None else join_letters(outcome.letters)
+        if is_completed and outcome.analytics is None and not outcome.retry_count and letters is None:
             self.done.append(ran.number)
             return
         state = SliceState.COMPLETED if is_completed else SliceState.ERROR
         analytics = None if outcome.analytics is None else _encode_json(outcome.analytics)
-        self.full.append((ran.number, int(state), outcome.retry_count, outcome.error, analytics))
+        self.letters_b += len(letters or b"")
+        self.full.append((ran.number, int(state), outcome.retry_count, outcome.error, analytics, letters))
         if outcome.is_fatal:
             self.fatal = outcome.error or "the pipeline can not go on"
 

@@ -297,7 +297,7 @@ def test_a_pipeline_that_can_not_be_built_fails_the_execution():
 def test_a_fatal_error_ends_the_worker_without_a_flush_after_its_results_are_seen():
     bench = Bench()
     bench.give(1, 2)
-    bench.feed(ev.SlicesRan([], [(1, 3, 0, "fatal", None)], 10, fatal="the pipeline broke"))
+    bench.feed(ev.SlicesRan([], [(1, 3, 0, "fatal", None, None)], 10, fatal="the pipeline broke"))
     bench.feed(ev.TookBack([2]))
     assert bench.exit() is None
     bench.tell(ResultsSeen(seq=2))

@@ -350,7 +350,7 @@ class Execution:
             lease_s=self.settings.controller_lease_s,
             beat_interval_s=self.settings.heartbeat_interval_s,
             execution=self.record.document,
-            resume=self.generation > 1,
+            resume=self.generation > 1 or self.record.has_slices,
             sources=self.record.sources or (self.ex_id,),
             mode=self.record.mode if len(self.record.sources) > 1 and not self.intent.is_recovered else "",
             wanted=self.next_wanted(now),

@@ -67,6 +67,7 @@ class ExecutionRecord:
         controller_node: Node on which that controller was placed; None when it is known to have ended.
         has_errors: `_has_errors` as saved last.
         failure_reason: `_failureReason` as saved last.
+        has_slices: Slices of it were recorded before this was read, so its next controller goes on with them.
     """
 
     ex_id: str
@@ -85,6 +86,7 @@ class ExecutionRecord:
     controller_node: str | None = None
     has_errors: bool = False
     failure_reason: str = ""
+    has_slices: bool = False
     stats: ExecutionStats = attrs.field(factory=ExecutionStats)
 
 

@@ -125,6 +125,9 @@ class WorkerDesk:
         elif peer in self.table.ended:
             if isinstance(message, Results):
                 # Sent before it ended; what it finished is finished.
+                if message.flush_letters:
+                    self.ledger.recorder.add_flush(message.flush_letters)
+                    self.ledger.recorder.within(self.limits.commit_interval_s, now)
                 self._count(Worker(peer, 0, now, now, None), message, now, at_ms)
         elif isinstance(message, WorkerHello):
             self._hello(peer, message, now, at_ms)
@@ -195,6 +198,9 @@ class WorkerDesk:
         self.table.busy_us += message.busy_us
         self.table.records_read += message.records
         kept_before = self.ledger.kept
+        if message.flush_letters:
+            self.ledger.recorder.add_flush(message.flush_letters)
+            self.ledger.recorder.within(self.limits.commit_interval_s, now)
         count = self._count(worker, message, now, at_ms)
         # The time of one that is released now was told when it was kept.
         count += self.ledger.kept - kept_before
@@ -304,7 +310,7 @@ class WorkerDesk:
         )
         if exit_.detail:
             text = f"{text}\n{exit_.detail}"
-        self.ledger.fail(entry, (n, 3, deaths - 1, text, None), at_ms)
+        self.ledger.fail(entry, (n, 3, deaths - 1, text, None, None), at_ms)
         self.ledger.recorder.within(self.limits.commit_interval_s, now)
         self.ended.append(entry)
         self.failures.append(entry)

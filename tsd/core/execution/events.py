@@ -241,7 +241,7 @@ class SlicesRan:
 
     Attributes:
         done: Numbers of those completed at the first attempt, without analytics.
-        full: (n, state, retry_count, error, analytics) of the others.
+        full: (n, state, retry_count, error, analytics, letters) of the others.
         returned: Numbers of those that a shutdown cut short: not done, not failed.
         busy_us: Microseconds that the ended and the kept ones took together.
         fatal: Not empty when the pipeline can not go on; the worker then ends with code 1.
@@ -268,12 +268,13 @@ class TookBack:
 
 @attrs.frozen
 class Flushed:
-    """Answer to `Flush`: `reason` is empty when the flush ended well.
+    """Answer to `Flush`: `reason` is empty when the flush ended well; `letters` are its dead letters.
 
     The kept slices that it decided were told before, as `SlicesRan`.
     """
 
     reason: str = ""
+    letters: bytes | None = None
 
 
 # --- worker: actions ---------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from tsd.core.letters import NONE_LEFT
 from tsd.core.messages import FullResult, Results, SliceItem
 from tsd.core.records import SliceState
 
@@ -70,6 +71,7 @@ class SliceLedger:
         deaths: How often a worker died while it ran the slice, by number.
         pins: The worker that a slice asks for, by number of the slice.
         made: How many slices were taken in.
+        rerun: Numbers of those that were recorded before and may have dead letters in the store.
         disturbed: Workers that lost a slice to the result of another one; dispatch looks at them again.
     """
 
@@ -86,6 +88,7 @@ class SliceLedger:
     deaths: dict[int, int] = attrs.field(factory=dict)
     pins: dict[int, str] = attrs.field(factory=dict)
     made: int = 0
+    rerun: set[int] = attrs.field(factory=set)
     disturbed: "list[Worker]" = attrs.field(factory=list)
 
     def held(self) -> int:
@@ -129,6 +132,7 @@ class SliceLedger:
             # It waits now. A recorded error stays one until it is handed out.
             self.recorder.mark(entry)
         self.add(entry, pin)
+        self.rerun.add(self.made)
 
     def take(self, worker: "Worker", message: Results, at_ms: int) -> tuple[list[Slice], list[Slice]]:
         """Count the results of a worker; the first result of a slice wins, whoever had it.
@@ -161,6 +165,8 @@ class SliceLedger:
             del unfinished[n]
             entry.at_ms = at_ms
             entry.result = result
+            if result[5] is not None:
+                recorder.letters_b += len(result[5])
             if entry.recorded and not entry.owed:
                 recorder.mark(entry)
             ended.append(entry)
@@ -173,7 +179,7 @@ class SliceLedger:
         self.failed += len(failures)
         self.completed_here += len(ended) - len(failures)
         self.failed_here += len(failures)
-        if self.deaths or self.pins:
+        if self.deaths or self.pins or self.rerun:
             self._forget(ended)
         return ended, failures
 
@@ -205,5 +211,11 @@ class SliceLedger:
 
     def _forget(self, ended: list[Slice]) -> None:
         for entry in ended:
-            self.deaths.pop(entry.item[0], None)
-            self.pins.pop(entry.item[0], None)
+            n = entry.item[0]
+            self.deaths.pop(n, None)
+            self.pins.pop(n, None)
+            if n in self.rerun:
+                self.rerun.remove(n)
+                result = entry.result or (n, entry.state, 0, None, None, None)
+                if result[5] is None:
+                    entry.result = (*result[:5], NONE_LEFT)

@@ -632,7 +632,7 @@ class ExecutionMachine:
             self._ending is None
             and not self._wanted.paused
             and self._link.has_lease(now)
-            and self._recorder.buffered() <= self._limits.max_buffered_records
+            and not self._recorder.is_full()
         )
 
     def _flush(self, now: float, at_ms: int, *, force: bool, extra: int = 0) -> None:

@@ -21,7 +21,10 @@ from tsd.core.records import SliceRow
 BATCHES_UNACKED_MAX = 2
 """One is being stored while the next is on its way."""
 BATCH_CHARS_MAX = 2_000_000
-"""Text of requests, errors and analytics in a batch stays far below what one message may have."""
+"""Text of requests, errors and analytics in a batch, and its dead letters, stay far below what one message
+may have."""
+LETTERS_B_MAX = 64 * 1024 * 1024
+"""With more bytes of dead letters not yet durable nothing is handed out."""
 _NEVER = float("inf")
 
 
@@ -69,6 +72,7 @@ class Recorder:
         owed: How many slices were handed out or changed and wait for a batch.
         flush_at: When rows are to be gathered next.
         batches: Those not yet acknowledged, oldest first.
+        letters_b: Bytes of dead letters that are not yet durable.
     """
 
     ex_id: str
@@ -81,6 +85,9 @@ class Recorder:
     owed: int = 0
     flush_at: float = _NEVER
     batches: deque[RecordBatch] = attrs.field(factory=deque)
+    letters_b: int = 0
+    _letters: list[tuple[int, bytes]] = attrs.field(factory=list)
+    _flush_letters: deque[bytes] = attrs.field(factory=deque)
     _rows_unacked: int = 0
     _seq: int = 0
     _first_lane: int = 0
@@ -91,9 +98,18 @@ class Recorder:
         """Rows that are owed or not yet durable."""
         return self.owed + self._rows_unacked
 
+    def is_full(self) -> bool:
+        """Whether so much waits for the master that no more may come."""
+        return self.buffered() > self.limits.max_buffered_records or self.letters_b > LETTERS_B_MAX
+
+    def add_flush(self, letters: bytes) -> None:
+        """Take in the dead letters of a flush; they go with the next batch."""
+        self.letters_b += len(letters)
+        self._flush_letters.append(letters)
+
     def all_saved(self) -> bool:
         """Whether every slice has a durable row that says how it stands."""
-        return not (self.batches or self.changed or any(self.lanes.values()))
+        return not (self.batches or self.changed or self._flush_letters or any(self.lanes.values()))
 
     def wake_at(self) -> float:
         """When `flush` has something to do; infinite while only an answer can change that."""
@@ -123,7 +139,7 @@ class Recorder:
         made: list[RecordBatch] = []
         while len(self.batches) < BATCHES_UNACKED_MAX + extra:
             rows = self._gather(at_ms, force)
-            if not rows:
+            if not rows and not self._letters:
                 self.flush_at = self._next_ripe(now, at_ms)
                 break
             self._seq += 1
@@ -133,6 +149,7 @@ class Recorder:
                 seq=self._seq,
                 sources=self.sources,
                 rows=rows,
+                letters=self._letters,
                 first=self.batches[0].seq if self.batches else self._seq,
             )
             self.batches.append(batch)
@@ -145,7 +162,10 @@ class Recorder:
     def saved(self, seq: int, now: float) -> None:
         """All batches up to `seq` are durable."""
         while self.batches and self.batches[0].seq <= seq:
-            self._rows_unacked -= len(self.batches.popleft().rows)
+            batch = self.batches.popleft()
+            self._rows_unacked -= len(batch.rows)
+            if batch.letters:
+                self.letters_b -= sum(len(letters) for _, letters in batch.letters)
             self._resend_pause_s = 0.0
             self._wait_for_answer(now)
 
@@ -166,13 +186,20 @@ class Recorder:
 
     def _gather(self, at_ms: int, force: bool) -> list[SliceRow]:
         rows: list[SliceRow] = []
+        letters: list[tuple[int, bytes]] = []
+        self._letters = letters
         room = self.limits.batch_rows
         chars = 0
+        while self._flush_letters and chars < BATCH_CHARS_MAX:
+            letters.append((-1, self._flush_letters.popleft()))
+            chars += len(letters[-1][1])
         changed = self.changed
         while changed and len(rows) < room and chars < BATCH_CHARS_MAX:
             entry = changed.popleft()
             entry.owed = False
             self.owed -= 1
+            if (result := entry.result) is not None and result[5] is not None:
+                letters.append((len(rows), result[5]))
             rows.append(slice_row(entry))
             chars += _chars(entry)
         lanes = list(self.lanes.values())
@@ -198,6 +225,8 @@ class Recorder:
                 if entry.owed:
                     entry.owed = False
                     owed += 1
+                if (result := entry.result) is not None and result[5] is not None:
+                    letters.append((len(rows), result[5]))
                 rows.append(slice_row(entry))
                 chars += _chars(entry)
         self.owed -= owed
@@ -221,4 +250,4 @@ def _chars(entry: Slice) -> int:
     result = entry.result
     if result is None:
         return len(entry.item[3])
-    return len(entry.item[3]) + len(result[3] or "") + len(result[4] or b"")
+    return len(entry.item[3]) + len(result[3] or "") + len(result[4] or b"") + len(result[5] or b"")

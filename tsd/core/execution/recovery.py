@@ -32,6 +32,7 @@ class RecoveryPlan:
     has_records: bool = False
     _ask_id: int = 0
     _after: tuple[int, int, int] | None = None
+    _page_size: int = 0
     _positions: dict[int, SlicerPosition] = attrs.field(factory=dict)
 
     @property
@@ -53,7 +54,9 @@ class RecoveryPlan:
 
     def wants_page(self, waiting: int) -> bool:
         """Whether to ask for more while so many slices wait."""
-        return not self.is_read and self.outstanding is None and waiting < self.page_limit
+        # A page that is smaller than asked for has large slices: of these fewer wait.
+        low = min(self.page_limit, self._page_size or self.page_limit)
+        return not self.is_read and self.outstanding is None and waiting < low
 
     def take(self, page: RecoveryPage) -> tuple[UnfinishedSlice, ...] | None:
         """The slices of a page; None when it does not answer the outstanding question."""
@@ -63,6 +66,7 @@ class RecoveryPlan:
             self._positions = {position.slicer_id: position for position in page.positions}
             self.has_records = any(page.counts) or any(p.slicer_order for p in page.positions)
         self.outstanding = None
+        self._page_size = len(page.slices)
         self.is_read = page.is_last or not page.slices
         if page.slices:
             self._after = page.slices[-1][:3]

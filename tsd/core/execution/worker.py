@@ -314,8 +314,9 @@ class WorkerMachine:
         *,
         records: int = 0,
         kept: Sequence[int] = (),
+        flush_letters: bytes | None = None,
     ) -> None:
-        if not (done or full or returned or kept):
+        if not (done or full or returned or kept or flush_letters):
             return
         self._seq += 1
         results = Results(
@@ -326,6 +327,7 @@ class WorkerMachine:
             busy_us=busy_us,
             records=records,
             kept=list(kept),
+            flush_letters=flush_letters,
         )
         if not self._unseen:
             self._sent_at = now
@@ -352,6 +354,8 @@ class WorkerMachine:
 
     def _flushed(self, event: Flushed, now: float) -> None:
         self._is_flushing = False
+        if event.letters:
+            self._report([], [], [], 0, now, flush_letters=event.letters)
         if self._part is not _Part.FLUSHING:
             return
         if event.reason:

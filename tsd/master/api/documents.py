@@ -140,6 +140,14 @@ class Ids:
 
 
 @attrs.frozen(kw_only=True)
+class LetterCounts:
+    """The dead letters of an execution."""
+
+    stored: Annotated[int, Meta(ge=0, description="those that are there")]
+    dropped: Annotated[int, Meta(ge=0, description="those that gave way to later ones")]
+
+
+@attrs.frozen(kw_only=True)
 class Execution:
     """An execution: the job with all defaults, and what became of it."""
 
@@ -157,6 +165,9 @@ class Execution:
     operations: list[dict[str, Any]]
     workers: Count
     slicers: Count
+    _dead_letters: Annotated[LetterCounts | UnsetType, Meta(description="if it had any; not in lists")] = (
+        UNSET
+    )
     recovered_execution: Annotated[str | UnsetType, Meta(description="the one that it goes on from")] = UNSET
     recovered_slice_type: Annotated[str | UnsetType, Meta(description="which of its slices run again")] = (
         UNSET
@@ -181,6 +192,60 @@ class SliceError:
     _updated: Time
     error: Annotated[str, Meta(description="the last traceback")]
     retry_count: Count | UnsetType = UNSET
+
+
+@attrs.frozen(kw_only=True)
+class DeadLetter:
+    """A record that an operation could not take."""
+
+    record: Annotated[Any, Meta(description="the record, or text; see `form`")]
+    form: Annotated[
+        Literal["json", "base64", "text"],
+        Meta(description="`base64` for bytes, `text` for text and for what is no JSON"),
+    ]
+    metadata: Annotated[dict[str, Any], Meta(description="of the record")]
+    error: Annotated[str, Meta(description="why, at most its last 2,000 characters")]
+    operation: Annotated[str, Meta(description="which operation or API rejected it")]
+    position: Annotated[str, Meta(description="where that stands in the job", examples=["operations[1]"])]
+    slice_id: Id
+    attempt: Annotated[int, Meta(ge=1, description="of the slice")]
+    time: Time
+    ex_id: Id
+    job_id: Id
+    worker: str
+    truncated: Annotated[bool, Meta(description="it was too large: it is cut, and can not be replayed")]
+    slicer_id: Annotated[int | UnsetType, Meta(description="missing for a flush")] = UNSET
+    slicer_order: int | UnsetType = UNSET
+    raw: Annotated[str | UnsetType, Meta(description="bytes that it held beside its fields, as base64")] = (
+        UNSET
+    )
+    replayed: Annotated[str | UnsetType, Meta(description="the execution that ran it again")] = UNSET
+
+
+@attrs.frozen(kw_only=True)
+class Deleted:
+    """What was deleted."""
+
+    deleted: Annotated[int, Meta(ge=0, description="how many")]
+
+
+@attrs.frozen(kw_only=True)
+class SkippedLetters:
+    """Dead letters that were not replayed."""
+
+    truncated: Annotated[int, Meta(ge=0, description="they are cut")]
+    replayed: Annotated[int, Meta(ge=0, description="they were replayed before")]
+    left: Annotated[int, Meta(ge=0, description="more than one replay takes: ask once more")]
+
+
+@attrs.frozen(kw_only=True)
+class ReplayStarted:
+    """A new job and its execution, which runs records again."""
+
+    job_id: Id
+    ex_id: Id
+    letters: Annotated[int, Meta(ge=1, description="how many records")]
+    skipped: SkippedLetters
 
 
 @attrs.frozen(kw_only=True)

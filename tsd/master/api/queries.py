@@ -6,6 +6,8 @@ How a value is read is in `parameters`. A name means the same wherever it is dec
 from collections.abc import Mapping
 from typing import Final
 
+import attrs
+
 from tsd.errors import InvalidRequest
 from tsd.master import assets
 from tsd.master.api import parameters
@@ -22,6 +24,7 @@ from tsd.store.fields import (
     ERROR_FIELDS,
     EXECUTION_FIELDS,
     JOB_FIELDS,
+    LETTER_FIELDS,
     SORT_KEYS_MAX,
     Field,
     sortable,
@@ -73,10 +76,15 @@ def _read_page(given: Given) -> Page:
     return parameters.read_page(size=given["size"], start=given["from"], sort=given["sort"])
 
 
-def _read_listing(given: Given) -> ListQuery:
+def _read_filter(given: Given) -> str:
+    return ",".join(given["filter"]).strip(parameters.BLANKS)
+
+
+def _read_listing(given: Given, *, default_sort: str = "") -> ListQuery:
     part = _read_page(given)
-    text = ",".join(given["filter"]).strip(parameters.BLANKS)
-    return ListQuery(size=part.size, start=part.start, sort=part.sort, filter_text=text)
+    return ListQuery(
+        size=part.size, start=part.start, sort=part.sort or default_sort, filter_text=_read_filter(given)
+    )
 
 
 def _sort(fields: Mapping[str, Field], default: str) -> Parameter:
@@ -91,14 +99,26 @@ def _sort(fields: Mapping[str, Field], default: str) -> Parameter:
     )
 
 
-def _listing(fields: Mapping[str, Field]) -> Query[ListQuery]:
+def _listing(fields: Mapping[str, Field], sort: str = DEFAULT_SORT) -> Query[ListQuery]:
     """Which part of a list, in which order."""
-    return Query(parameters=(_SIZE, _FROM, _sort(fields, DEFAULT_SORT), _FILTER), read=_read_listing)
+    return Query(
+        parameters=(_SIZE, _FROM, _sort(fields, sort), _FILTER),
+        read=lambda given: _read_listing(given, default_sort=sort),
+    )
 
 
 JOB_LISTING: Final = _listing(JOB_FIELDS)
 EXECUTION_LISTING: Final = _listing(EXECUTION_FIELDS)
 ERROR_LISTING: Final = _listing(ERROR_FIELDS)
+LETTER_LISTING: Final = _listing(LETTER_FIELDS, "time:desc")
+LETTER_FILTER: Final = Query(
+    parameters=(attrs.evolve(_FILTER, words=f"only those; {_FILTER.words}", default="all"),),
+    read=_read_filter,
+)
+AGAIN: Final = Query(
+    parameters=(_flag("again", "also those that were replayed before", default="false"),),
+    read=lambda given: parameters.read_boolean("again", given["again"], default=False),
+)
 ASSET_PAGE: Final = Query(
     parameters=(_SIZE, _FROM, _sort(ASSET_FIELDS, assets.DEFAULT_SORT)), read=_read_page
 )

@@ -10,6 +10,7 @@ from tsd.master.api.endpoint import Answer, Group, Query
 from tsd.master.api.parameters import Page
 from tsd.master.lists import ListQuery
 from tsd.master.service import MasterService
+from tsd.store.letters import Whose
 
 Columns = tuple[str, ...]
 
@@ -38,6 +39,7 @@ _CONTROLLERS = (
     "queued",
     "processed",
 )
+_DEAD_LETTERS = ("time", "job_id", "ex_id", "slice_id", "position", "operation", "replayed", "error")
 _ASSETS = ("name", "version", "id", "_created", "description", "node_version", "platform", "arch")
 _DESCRIPTION_LENGTH = 30
 _TEXT_TYPE = "text/html; charset=utf-8"
@@ -85,6 +87,18 @@ async def executions_table(
     rows = await service.executions.find(listing, statuses=(), is_deleted=is_deleted)
     default = (*_EXECUTIONS, "_deleted_on") if is_deleted else _EXECUTIONS
     return _table(rows, columns or default, has_headers=has_headers)
+
+
+@_TABLES.declare(
+    "GET", "/txt/dead_letters", query={"listing": queries.LETTER_LISTING, **_SHAPE}, answer=_TABLE
+)
+async def dead_letters_table(
+    service: MasterService, *, listing: ListQuery, columns: Columns, has_headers: bool
+) -> Response:
+    """Dead letters of all executions as a table; of each error the last line."""
+    found = await service.letters.find(listing, Whose())
+    rows = [letter | {"error": letter["error"].rpartition("\n")[2]} for letter in found]
+    return _table(rows, columns or _DEAD_LETTERS, has_headers=has_headers)
 
 
 @_TABLES.declare("GET", "/txt/nodes", query={"window": queries.WINDOW, **_SHAPE}, answer=_TABLE)
@@ -170,6 +184,7 @@ def _table(rows: Sequence[dict[str, Any]], columns: Columns, *, has_headers: boo
 ENDPOINTS = (
     jobs_table,
     executions_table,
+    dead_letters_table,
     assets_table,
     assets_of_name_table,
     assets_of_version_table,

@@ -178,3 +178,32 @@ def test_the_letters_of_a_slice_that_failed_are_replaced_when_it_is_run_again(cl
     assert numbers_of(before) == numbers_of(after) == [number for number in NUMBERS if number % 2 == 0]
     # Its own slice keeps its execution, and the rest was not touched.
     assert {letter["slicer_order"] for letter in after if letter["worker"].startswith(answer["ex_id"])} == {1}
+
+
+def late_job(**changes):
+    late = {"_op": "late-picky", "_dead_letter_action": "store"}
+    return job("", workers=1, operations=[{"_op": "batches", "size": SLICES, "per": PER}, late], **changes)
+
+
+def test_what_the_flush_of_a_worker_that_leaves_rejects_is_stored_under_its_id(cluster):
+    _, ex_id = cluster.post_job(late_job(lifecycle="persistent"))
+    until(lambda: len(cluster.records(ex_id)) == SLICES, "all slices are recorded")
+    (worker,) = [p["pid"] for p in cluster.processes(ex_id, "worker")]
+
+    os.kill(worker, signal.SIGTERM)
+
+    letters = until(lambda: letters_of(cluster, f"/ex/{ex_id}"), "the letters of the flush are stored")
+    assert numbers_of(letters) == list(NUMBERS)
+    assert len({letter["slice_id"] for letter in letters}) == 1
+    assert letters[0]["slice_id"].startswith(f"flush-{ex_id}")
+    assert not any("slicer_id" in letter for letter in letters)
+    cluster.post(f"/ex/{ex_id}/_stop")
+
+
+def test_what_the_last_flush_rejects_is_stored_or_logged_and_never_lost_silently(cluster):
+    _, ex_id = cluster.post_job(late_job())
+    cluster.wait_status(ex_id, "completed")
+    until(lambda: not cluster.processes(ex_id, "worker"), "the worker has left")
+
+    logged = cluster.daemons["node-1"].log.count('"msg": "record.rejected"')
+    assert logged + len(letters_of(cluster, f"/ex/{ex_id}")) == len(NUMBERS)

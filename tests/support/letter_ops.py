@@ -4,7 +4,7 @@ import time
 
 import attrs
 
-from tsd.operations.base import Fetcher, MapProcessor, operation, reader
+from tsd.operations.base import BatchProcessor, Fetcher, MapProcessor, operation, reader
 from tsd.operations.config import OpConfig, opt
 from tsd.operations.slicers import Slicer
 
@@ -61,3 +61,22 @@ class Twice(MapProcessor):
     def map(self, record, index, batch):
         record["doubled"] = record.get("doubled", 0) + 1
         return record
+
+
+@operation("late-picky", config=OpConfig)
+class LatePicky(BatchProcessor):
+    """Passes records on, and rejects all of them when it is flushed."""
+
+    def initialize(self):
+        self.seen = []
+        self.is_flushing = False
+
+    def on_flush_start(self):
+        self.is_flushing = True
+
+    def on_batch(self, records):
+        self.seen += records
+        if self.is_flushing:
+            for record in self.seen:
+                self.reject(record, "too late")
+        return records

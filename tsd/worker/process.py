@@ -30,7 +30,7 @@ from tsd.core.execution.events import (
     WorkerAction,
 )
 from tsd.core.execution.worker import WorkerMachine
-from tsd.core.letters import SLICE_LETTERS_B_MAX, join_letters
+from tsd.core.letters import SLICE_LETTERS_B_MAX, decode_letters, join_letters
 from tsd.core.messages import KINDS, FullResult, Message, ProcessSpec, WorkerBeat, WorkerBye
 from tsd.core.records import SliceState
 from tsd.mesh.codec import Codec
@@ -128,7 +128,7 @@ class WorkerShell:
         self._records_told = 0
         # User code runs that is no slice: it initializes or flushes.
         self._is_awaited = False
-        machine = WorkerMachine(
+        self._machine = WorkerMachine(
             proc_id=spec.proc_id,
             ex_id=spec.ex_id,
             generation=spec.generation,
@@ -136,7 +136,7 @@ class WorkerShell:
             pid=os.getpid(),
             limits=limits_of(settings),
         )
-        self._driver: Driver[Effects] = Driver(machine, tick=Tick(), perform=self._perform)
+        self._driver: Driver[Effects] = Driver(self._machine, tick=Tick(), perform=self._perform)
 
     async def run(self) -> int:
         """Work until the machine says that it is over; returns the exit code."""
@@ -146,7 +146,19 @@ class WorkerShell:
         _log.info("worker.ending", reason=end.reason, code=end.code)
         if not self._has_crashed:
             await self._close_operator()
+        self._log_unseen_letters()
         return end.code
+
+    def _log_unseen_letters(self) -> None:
+        """Write down what a flush rejected when no controller was left to take it."""
+        for letters in self._machine.unseen_letters():
+            for letter in decode_letters(letters):
+                _log.error(
+                    "record.rejected",
+                    operation=letter.operation,
+                    record=json.loads(bytes(letter.record)),
+                    reason=letter.error,
+                )
 
     async def take_signals(self, signals: AsyncIterator[int]) -> None:
         """Drain at the first signal, hurry at each further one, until cancelled."""

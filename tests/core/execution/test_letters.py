@@ -147,6 +147,19 @@ def test_letters_of_a_flush_are_stored_before_the_worker_leaves():
     assert stored(rig) == ({}, [b"[7]"])
 
 
+def test_a_worker_knows_which_letters_of_its_flush_nobody_took():
+    rig = Rig([], persistent=True)
+    worker = rig.worker(1)
+    worker.flush_letters = b"[7]"
+    rig.run(1)
+    worker.is_cut_off = True
+    worker.feed(ev.Terminate())
+    rig.run_until(lambda: worker.exit)
+
+    assert worker.machine.unseen_letters() == [b"[7]"]
+    assert stored(rig) == ({}, [])
+
+
 @settings(deadline=None, max_examples=25)
 @given(st.integers(0, 2**32), st.sampled_from([0.0, 0.05]), st.sampled_from([0.0, 0.1]))
 def test_letters_come_through_a_rough_network_once(seed, loss, doubling):

@@ -179,6 +179,10 @@ class WorkerMachine:
         at = min(self._beat_at, self._leave_at)
         return at if self._give_up_at is None else min(at, self._give_up_at)
 
+    def unseen_letters(self) -> list[bytes]:
+        """Dead letters of a flush that the controller did not take in: at the end nobody else has them."""
+        return [results.flush_letters for results in self._unseen if results.flush_letters]
+
     # --- the controller
 
     def _from_controller(self, message: ToWorker, now: float) -> None:

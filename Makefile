@@ -53,9 +53,14 @@ test-slow: $(FLIGHTS) ## the slow tests only
 sim: setup ## replay a seed of the simulated cluster (make sim SEED=17), or run COUNT of them
 	$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--count $(or $(COUNT),5000))
 
-bench: setup ## slices a second, milliseconds to start and a page of a list; LIMIT=script of a bare loop to compare with
-	$(BIN)/python -m bench.slices $(if $(LIMIT),--limit $(LIMIT))
-	$(BIN)/python -m bench.start
+bench: setup ## every figure that tsd is held to, in less than ten minutes; ONLY=groups for some of them
+	$(BIN)/python -m bench $(if $(ONLY),--only $(ONLY))
+	$(if $(ONLY),,$(BIN)/python -m bench.operations --json build/operations.json)
+
+bench-compare: setup ## the same figures of this revision and of REV, by turns
+	$(BIN)/python -m bench.compare $(REV) $(if $(ONLY),--only $(ONLY))
+
+bench-api: setup ## milliseconds of the API and of lists
 	$(BIN)/python -m bench.api
 	$(BIN)/python -m bench.lists
 
@@ -94,4 +99,4 @@ clean: ## remove .venv and everything that was made
 	rm -rf examples/data
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help setup demo run test test-all test-slow sim bench check fmt lint types arch docs lock clean
+.PHONY: help setup demo run test test-all test-slow sim bench bench-compare bench-api check fmt lint types arch docs lock clean

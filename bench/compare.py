@@ -1,6 +1,6 @@
 """Two revisions beside each other: every figure of `bench.rows`, by turns.
 
-The other revision is checked out below `build/`, gets the bench of this one, and runs with the same libraries.
+The other revision is checked out below `build/`, gets this bench, and runs with the same libraries.
 
     python -m bench.compare v0.1.0 --rounds 2 --only starts,rates
 """

@@ -1,8 +1,8 @@
 """Records a second through operations, beside a plain script that does the same.
 
-Both run in one process and one thread, in turn, on the same records; tsd's side is the pipeline of a worker with
-its checked job, slice by slice. File rows read a file in slices and write one file a slice, synced or not as
-the script does. More than 1 in the last column means that tsd is quicker.
+Both run in one process and one thread, in turn, on the same records; tsd's side is the pipeline of a worker
+with its checked job, slice by slice. File rows read a file in slices and write one file a slice, not synced,
+as the script's is not. A ratio above 1 means that tsd is quicker.
 
     python -m bench.operations --pairs 5 --json build/operations.json
 """
@@ -237,9 +237,8 @@ def main() -> None:
     print("| records a second | tsd | plain script | ratio | least to greatest |")
     print("| --- | --- | --- | --- | --- |")
     for name, row in rows.items():
-        print(
-            f"| {name} | {row['tsd']:,} | {row['plain']:,} | {row['ratio']} | {row['least']} to {row['greatest']} |"
-        )
+        spread = f"{row['least']} to {row['greatest']}"
+        print(f"| {name} | {row['tsd']:,} | {row['plain']:,} | {row['ratio']} | {spread} |")
     if args.json:
         args.json.parent.mkdir(parents=True, exist_ok=True)
         args.json.write_text(json.dumps({"machine": machine(), "rows": rows}, indent=1) + "\n")

@@ -77,7 +77,7 @@ class Records(Fetcher):
 class Sum(MapProcessor):
     """As people write it: one record at a time."""
 
-    def map(self, record, index, batch):
+    def map(self, record, index, batch):  # noqa: ARG002 - of the base
         record["total"] = record["a"] + record["b"]
         return record
 
@@ -86,7 +86,7 @@ class Sum(MapProcessor):
 class Half(FilterProcessor):
     """Keeps half of them."""
 
-    def keep(self, record, index, batch):
+    def keep(self, record, index, batch):  # noqa: ARG002 - of the base
         return record["a"] % 2
 
 

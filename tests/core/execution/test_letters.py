@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from tests.support.execution_rig import EX, Rig, numbers
 from tsd.core.execution import events as ev
 from tsd.core.execution.recording import LETTERS_B_MAX
+from tsd.core.execution.recovery import RecoveryPlan
 from tsd.core.letters import entry_point
-from tsd.core.messages import Results, Slices
+from tsd.core.messages import RecoveryPage, Results, Slices
 from tsd.core.records import SliceState
 from tsd.errors import Conflict
 
@@ -210,3 +211,21 @@ def test_a_replayed_record_enters_at_the_operation_that_rejected_it(position, op
 def test_a_record_of_an_operation_that_is_another_one_now_enters_nowhere(position, operation, reason):
     with pytest.raises(Conflict, match=reason):
         entry_point(OPERATIONS, position, operation)
+
+
+def unfinished(*orders):
+    return tuple((0, 0, order, 0, 1000, "{}", 0, None) for order in orders)
+
+
+def test_after_a_short_page_fewer_slices_wait_before_the_next_is_asked_for():
+    """Slices of a replay are large: a page of them ends before it has as many as were asked for."""
+    plan = RecoveryPlan(generation=1, mode="", page_limit=100, autorecover=False)
+    assert plan.wants_page(99)
+    question = plan.ask()
+    plan.take(RecoveryPage(ask_id=question.ask_id, slices=unfinished(1, 2, 3), is_last=False))
+
+    assert [plan.wants_page(waiting) for waiting in (0, 2, 3, 99)] == [True, True, False, False]
+    question = plan.ask()
+    assert question.after == (0, 0, 3)
+    plan.take(RecoveryPage(ask_id=question.ask_id, slices=unfinished(4), is_last=True))
+    assert not plan.wants_page(0)

@@ -86,6 +86,8 @@ async function keepBundles(client, zip) {
     }));
     await step('wait for completed, bundled', () => job.waitForStatus('completed', 50, 30000));
     await step('job with an unknown bundle', () => client.jobs.submit({ ...short('bad'), assets: ['zz'] }));
+    await step('delete needed bundle', () => client.assets.delete(id, true));
+    await step('delete bundled job', () => client.jobs.delete(`/jobs/${job.id()}`));
     await step('delete bundle', () => client.assets.delete(id, true));
     await step('delete bundle again', () => client.assets.delete(id, true));
     await step('delete what is no bundle', () => client.assets.delete('abc', true));

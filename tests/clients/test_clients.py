@@ -273,6 +273,7 @@ def test_the_published_client_keeps_bundles(published):
     assert asset_id in published["txt assets"]
     assert published["wait for completed, bundled"] == "completed"
     assert 'No assets found for "zz"' in published["job with an unknown bundle"]["message"]
+    assert f"asset {asset_id} is needed by job" in json.dumps(published["delete needed bundle"])
     assert published["delete bundle"] == {"asset_id": asset_id}
     assert f"Unable to find asset {asset_id}" in json.dumps(published["delete bundle again"])
     assert "please provide the full asset_id" in json.dumps(published["delete what is no bundle"])

@@ -113,6 +113,7 @@ def test_one_host_unpacks_for_master_and_node(request, tmp_path):
         assert len(lines(out)) == 3
         assert "asset.unpacked" not in cluster.daemons["up"].log
         cluster.request("DELETE", f"/jobs/{job_id}")
+        until(lambda: not cluster.processes(ex_id), "nobody uses the folder")
         assert cluster.request("DELETE", f"/assets/{asset_id}").status_code == 200
         assert not (cluster.data_dir / "assets" / asset_id).exists()
 

@@ -379,3 +379,22 @@ async def test_a_flush_that_is_cut_short_gives_back_what_is_kept(box):
     await running.hear_first(ChainFlushed)
     assert [word.number for word in running.said if isinstance(word, Interruption)] == [1]
     await running.close()
+
+
+async def test_dead_letters_of_a_flush_go_with_the_last_slice_that_it_released(box):
+    chain = held_at(FakeChain(), {1: 1, 2: 1})
+
+    def flush():
+        chain.oldest = None
+        return SliceOutcome(state="completed", letters=[b"letter"])
+
+    chain.on_flush = flush
+    running = Running(chain, box)
+    running.operator.start()
+    running.operator.add([item(1), item(2)])
+    running.operator.flush()
+    flushed = await running.hear_first(ChainFlushed)
+    ended = [word for word in running.said if isinstance(word, Ran)]
+    assert [word.outcome.letters for word in ended] == [None, [b"letter"]]
+    assert flushed.outcome.letters is None
+    await running.close()

@@ -20,6 +20,7 @@ from typing import Protocol
 import attrs
 import trio
 
+from tsd.core.letters import SLICE_LETTERS_B_MAX, SLICE_LETTERS_MAX
 from tsd.core.messages import SliceItem
 from tsd.observe.blackbox import BlackBox
 from tsd.operations.context import Interrupted
@@ -313,12 +314,25 @@ class Operator:
             outcome = SliceOutcome(state="completed")
         if outcome.state == "completed" and chain.held_since() is not None:
             outcome = attrs.evolve(outcome, state="error", error=_NOT_RELEASED)
+        outcome = self._hand_letters_on(outcome)
         if outcome.state == "completed":
             self._note_flush(outcome, chain.slice_number)
             self._end_kept(lambda ran: ran)
         else:
             self._end_kept(lambda ran: attrs.evolve(ran, outcome=_failed_by(outcome, ran.outcome)))
         self._say(ChainFlushed(outcome))
+
+    def _hand_letters_on(self, outcome: SliceOutcome) -> SliceOutcome:
+        """Give the dead letters of a flush to the last kept slice, with which they are stored."""
+        if not outcome.letters or not self._kept:
+            return outcome
+        number, ran = self._kept[-1]
+        letters = [*(ran.outcome.letters or ()), *outcome.letters]
+        if len(letters) > SLICE_LETTERS_MAX or sum(map(len, letters)) > SLICE_LETTERS_B_MAX:
+            return outcome
+        with_them = attrs.evolve(ran.outcome, letters=letters)
+        self._kept[-1] = (number, attrs.evolve(ran, outcome=with_them))
+        return attrs.evolve(outcome, letters=None)
 
     def _note_flush(self, outcome: SliceOutcome, last_number: int) -> None:
         """The flush carries on the last slice: its analytics are of both."""

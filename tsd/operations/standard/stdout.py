@@ -22,7 +22,10 @@ class StdoutConfig(OpConfig):
 
 @operation("stdout", config=StdoutConfig)
 class Stdout(BatchProcessor):
-    """Prints the records of each slice, one JSON object a line, and passes them on."""
+    """Prints the records of each slice, one JSON object a line, and passes them on.
+
+    What workers print is in the log of their node; `tsd run --verbose` shows it.
+    """
 
     @override
     def on_batch(self, records: list[Record]) -> list[Record]:

@@ -18,6 +18,7 @@ from tsd.core.execution import events as ev
 from tsd.core.execution.machine import ExecutionMachine
 from tsd.core.execution.terms import Limits
 from tsd.core.messages import (
+    PROTOCOL,
     ControllerWelcome,
     RecordBatch,
     RecordsSaved,
@@ -96,7 +97,7 @@ class Bench:
         )
         self.feed(ev.FromMaster(welcome))
         for number in range(self.worker_count):
-            hello = WorkerHello(protocol=1, ex_id="ex", generation=1, number=number, pid=1, holds=[])
+            hello = WorkerHello(protocol=PROTOCOL, ex_id="ex", generation=1, number=number, pid=1, holds=[])
             self.feed(ev.FromWorker(f"w{number}", hello))
 
     def run(self) -> None:

@@ -53,11 +53,12 @@ test-slow: $(FLIGHTS) ## the slow tests only
 sim: setup ## replay a seed of the simulated cluster (make sim SEED=17), or run COUNT of them
 	$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--count $(or $(COUNT),5000))
 
-bench: setup ## slices a second, milliseconds to start and a page of a list; LIMIT=script of a bare loop to compare with
+bench: setup ## slices a second, milliseconds to start and a page of a list, records a second; LIMIT=script of a bare loop to compare with
 	$(BIN)/python -m bench.slices $(if $(LIMIT),--limit $(LIMIT))
 	$(BIN)/python -m bench.start
 	$(BIN)/python -m bench.api
 	$(BIN)/python -m bench.lists
+	$(BIN)/python -m bench.operations
 
 check: setup ## what must pass: format, lint, types, import arrows
 	$(BIN)/ruff format --check .

@@ -55,7 +55,7 @@ sim: setup ## replay a seed of the simulated cluster (make sim SEED=17), or run 
 
 bench: setup ## every figure that tsd is held to, in less than ten minutes; ONLY=groups for some of them
 	$(BIN)/python -m bench $(if $(ONLY),--only $(ONLY))
-	$(if $(ONLY),,$(BIN)/python -m bench.operations --json build/operations.json)
+	$(if $(ONLY),,$(BIN)/python -m bench.operations)
 
 bench-compare: setup ## the same figures of this revision and of REV, by turns
 	$(BIN)/python -m bench.compare $(REV) $(if $(ONLY),--only $(ONLY))

@@ -4,19 +4,19 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from types import TracebackType
 from typing import Any, Self
 
-from tsd.operations.apis import Apis
-from tsd.operations.context import Events
+from typing_extensions import override
+
 from tsd.operations.outcome import SliceOutcome
 from tsd.operations.slice import Slice
 from tsd.operations.slicers import RecoveryEntry, SlicerBase
 from tsd.operations.slicing import SlicerRunner
 from tsd.operations.testing.bundles import BundlePaths
 from tsd.operations.testing.errors import HarnessError
-from tsd.operations.testing.jobs import Bench, Connections
+from tsd.operations.testing.jobs import Connections
 from tsd.operations.testing.loop import HarnessLoop
+from tsd.operations.testing.process import ProcessHarness
 
 LIMIT = 10_000
 """How many slices a job may make in a test unless it says otherwise."""
@@ -24,14 +24,13 @@ _ROOM = 2**31
 """More than any slicer makes in one round."""
 
 
-class SlicerHarness:
+class SlicerHarness(ProcessHarness[SlicerRunner]):
     """Makes the slices of a job, as its controller does.
 
     Use it in a `with` statement. Slicer functions are called one after another, also async ones, so that the
     same slices come in the same order each time.
 
     Attributes:
-        job: The checked job, with every default.
         is_finished: No slice will ever follow.
     """
 
@@ -60,49 +59,24 @@ class SlicerHarness:
             AssetError: A module or a bundle can not be imported.
             HarnessError: A folder holds no bundle.
         """
-        self._bench = Bench.of(job, bundle=bundle, modules=modules, connections=connections)
-        self.job: Mapping[str, Any] = self._bench.job
+        super().__init__(job, bundle=bundle, modules=modules, connections=connections, sleep=sleep)
         self.is_finished = False
         self._recovery = tuple(recovery)
-        self._sleep = sleep
-        self._stack = ExitStack()
-        self._is_closed = False
-        self._runner: SlicerRunner | None = None
         self._orders = Counter({entry.slicer_id: entry.slicer_order for entry in recovery})
 
+    @override
+    def _build(self, stack: ExitStack, loop: HarnessLoop) -> SlicerRunner:
+        context = self._bench.context(worker_id="test-controller", run_async=loop.run, sleep=self._sleep)
+        runner = SlicerRunner(self._bench.job, self._bench.registry, context)
+        stack.callback(runner.shutdown)
+        runner.initialize(self._recovery)
+        return runner
+
+    @override
     def __enter__(self) -> Self:
-        if self._runner is not None:
-            raise HarnessError("a harness is entered once; make another one")
-        with ExitStack() as stack:
-            loop = HarnessLoop()
-            stack.callback(loop.close)
-            context = self._bench.context(worker_id="test-controller", run_async=loop.run, sleep=self._sleep)
-            runner = SlicerRunner(self._bench.job, self._bench.registry, context)
-            stack.callback(runner.shutdown)
-            runner.initialize(self._recovery)
-            self._runner = runner
-            self._stack = stack.pop_all()
+        super().__enter__()
         self.set_workers(int(self.job["workers"]))
         return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._is_closed = True
-        self._stack.close()
-
-    @property
-    def _built(self) -> SlicerRunner:
-        if self._runner is None:
-            raise HarnessError("the harness is not open: use it in a with statement")
-        return self._runner
-
-    @property
-    def _open(self) -> SlicerRunner:
-        built = self._built
-        if self._is_closed:
-            raise HarnessError("the harness is closed: run slices within its with statement")
-        return built
 
     @property
     def slicer(self) -> SlicerBase:
@@ -118,29 +92,6 @@ class SlicerHarness:
     def max_queue_length(self) -> int:
         """How many slices may wait for workers, as the slicer says now; the harness makes more if asked."""
         return self._built.max_queue_length()
-
-    @property
-    def apis(self) -> Apis:
-        """The APIs of the job."""
-        return self._built.apis
-
-    def get_api(self, name: str) -> Any:
-        """What an API made.
-
-        Raises:
-            OperationError: There is no such API.
-        """
-        return self._built.apis.get(name)
-
-    @property
-    def events(self) -> Events:
-        """The events of the process."""
-        return self._built.context.events
-
-    @property
-    def metadata(self) -> dict[str, Any]:
-        """A copy of the execution's metadata, as slicer and APIs have set it."""
-        return dict(self._built.context.get_metadata())
 
     @property
     def stats(self) -> Mapping[str, Any]:

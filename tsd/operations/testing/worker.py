@@ -4,14 +4,13 @@ import gc
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from types import TracebackType
 from typing import Any, Self
 
 import attrs
+from typing_extensions import override
 
-from tsd.operations.apis import Apis
 from tsd.operations.base import Component, Fetcher
-from tsd.operations.context import Events, Rejection
+from tsd.operations.context import Rejection
 from tsd.operations.outcome import Analytics, SliceOutcome
 from tsd.operations.pipeline import Pipeline
 from tsd.operations.record import Record
@@ -20,13 +19,13 @@ from tsd.operations.testing.bundles import BundlePaths
 from tsd.operations.testing.errors import HarnessError
 from tsd.operations.testing.jobs import (
     PASS_THROUGH,
-    Bench,
     Connections,
     entry_of,
     new_test_job,
     new_test_slice,
 )
 from tsd.operations.testing.loop import HarnessLoop
+from tsd.operations.testing.process import ProcessHarness
 
 Entry = str | Mapping[str, Any]
 """An operation or API as in a job; a text is one with only its name."""
@@ -63,7 +62,7 @@ class SliceResult:
         return self.records
 
 
-class WorkerHarness:
+class WorkerHarness(ProcessHarness[Pipeline]):
     """Runs slices through the fetcher and processors of a job, as one worker does.
 
     Use it in a `with` statement: entering builds and initializes every component, leaving shuts them down.
@@ -71,7 +70,6 @@ class WorkerHarness:
     harness. So it also works in async tests, whose own loop waits meanwhile.
 
     Attributes:
-        job: The checked job, with every default.
         rejected: Every record that an operation rejected, whatever its dead-letter action, in all attempts.
     """
 
@@ -100,13 +98,8 @@ class WorkerHarness:
             AssetError: A module or a bundle can not be imported.
             HarnessError: A folder holds no bundle.
         """
-        self._bench = Bench.of(job, bundle=bundle, modules=modules, connections=connections)
-        self.job: Mapping[str, Any] = self._bench.job
+        super().__init__(job, bundle=bundle, modules=modules, connections=connections, sleep=sleep)
         self.rejected: list[Rejection] = []
-        self._sleep = sleep
-        self._stack = ExitStack()
-        self._is_closed = False
-        self._pipeline: Pipeline | None = None
         self._error: Exception | None = None
         self._order = 0
 
@@ -194,46 +187,21 @@ class WorkerHarness:
 
     # --- opening and closing --------------------------------------------------------------------
 
-    def __enter__(self) -> Self:
-        if self._pipeline is not None:
-            raise HarnessError("a harness is entered once; make another one")
-        with ExitStack() as stack:
-            # A pipeline has the collector run less often, as its process has nothing else to do.
-            stack.callback(gc.set_threshold, *gc.get_threshold())
-            loop = HarnessLoop()
-            stack.callback(loop.close)
-            context = self._bench.context(
-                worker_id="test-worker", run_async=loop.run, sleep=self._sleep, on_reject=self.rejected.append
-            )
-            context.events.on("slice:failure", self._note_failure)
-            pipeline = Pipeline(self._bench.job, self._bench.registry, context, keep_records=True)
-            stack.callback(pipeline.shutdown)
-            pipeline.initialize()
-            self._pipeline = pipeline
-            self._stack = stack.pop_all()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._is_closed = True
-        self._stack.close()
+    @override
+    def _build(self, stack: ExitStack, loop: HarnessLoop) -> Pipeline:
+        # A pipeline has the collector run less often, as its process has nothing else to do.
+        stack.callback(gc.set_threshold, *gc.get_threshold())
+        context = self._bench.context(
+            worker_id="test-worker", run_async=loop.run, sleep=self._sleep, on_reject=self.rejected.append
+        )
+        context.events.on("slice:failure", self._note_failure)
+        pipeline = Pipeline(self._bench.job, self._bench.registry, context, keep_records=True)
+        stack.callback(pipeline.shutdown)
+        pipeline.initialize()
+        return pipeline
 
     def _note_failure(self, _slice: Slice, error: Exception) -> None:
         self._error = error
-
-    @property
-    def _built(self) -> Pipeline:
-        if self._pipeline is None:
-            raise HarnessError("the harness is not open: use it in a with statement")
-        return self._pipeline
-
-    @property
-    def _open(self) -> Pipeline:
-        built = self._built
-        if self._is_closed:
-            raise HarnessError("the harness is closed: run slices within its with statement")
-        return built
 
     # --- what there is --------------------------------------------------------------------------
 
@@ -265,29 +233,6 @@ class WorkerHarness:
             raise HarnessError(f"the job has no operation {name_or_index!r}; it has {names}")
         return found[0]
 
-    @property
-    def apis(self) -> Apis:
-        """The APIs of the job; `apis.observer(name)` gives an observer."""
-        return self._built.apis
-
-    def get_api(self, name: str) -> Any:
-        """What an API made.
-
-        Raises:
-            OperationError: There is no such API.
-        """
-        return self._built.apis.get(name)
-
-    @property
-    def events(self) -> Events:
-        """The events of the process."""
-        return self._built.context.events
-
-    @property
-    def metadata(self) -> dict[str, Any]:
-        """A copy of the execution's metadata, as operations have set it."""
-        return dict(self._built.context.get_metadata())
-
     # --- running --------------------------------------------------------------------------------
 
     def run_slice(self, given: Any) -> list[Record]:
@@ -316,7 +261,7 @@ class WorkerHarness:
     def flush(self) -> list[Record]:
         """Have operations release what they hold back, as when a worker ends; the records that this gave.
 
-        As in a worker, nothing happens when no slice was run or the last one failed.
+        As in a worker, nothing happens when no slice was run, or the last one failed and nothing is held.
 
         Raises:
             Exception: What the last attempt raised, unchanged.

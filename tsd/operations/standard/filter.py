@@ -149,13 +149,50 @@ def rough_size(value: Any) -> int:
     return 0
 
 
+def _record_test(config: FilterConfig) -> Callable[[Record], bool]:
+    """Whether a record matches in any of the fields; options are looked at once, not for each record."""
+    test = make_test(config)
+    if config.filter_by == "size":
+        tests = [_size_test(path, config, test) for path in config.field]
+    elif config.array_index >= 0 or any("." in path for path in config.field):
+        tests = [_path_test(path, config, test) for path in config.field]
+    else:
+        tests = [_name_test(name, test) for name in config.field]
+    return tests[0] if len(tests) == 1 else lambda record: any(each(record) for each in tests)
+
+
+def _name_test(name: str, test: Test) -> Callable[[Record], bool]:
+    def matches(record: Record) -> bool:
+        value = record.get(name)
+        return any(map(test, value)) if isinstance(value, list) else test(value)
+
+    return matches
+
+
+def _path_test(path: str, config: FilterConfig, test: Test) -> Callable[[Record], bool]:
+    return lambda record: _fits(test, _element(get_path(record, path), config.array_index))
+
+
+def _size_test(path: str, config: FilterConfig, test: Test) -> Callable[[Record], bool]:
+    if path == _WHOLE:
+        return lambda record: test(_element(dict(record), config.array_index))
+    return lambda record: test(_element(get_path(record, path), config.array_index))
+
+
+def _element(value: Any, index: int) -> Any:
+    """The element of an array that the options name, MISSING if there is none; else the value."""
+    if index < 0:
+        return value
+    return value[index] if isinstance(value, list) and index < len(value) else MISSING
+
+
 @operation("filter", config=FilterConfig)
 class Filter(BatchProcessor):
     """Removes the records that match; with `invert` the others."""
 
     @override
     def initialize(self) -> None:
-        self._test = make_test(self.config)
+        self._matches = _record_test(self.config)
         self._rules = [_rule_test(rule) for rule in self.config.exception_rules]
 
     @override
@@ -171,20 +208,3 @@ class Filter(BatchProcessor):
             for record in removed:
                 self.reject(record, "the record was filtered out")
         return kept
-
-    def _matches(self, record: Record) -> bool:
-        config = self.config
-        for path in config.field:
-            if path == _WHOLE and config.filter_by == "size":
-                value: Any = dict(record)
-            else:
-                value = get_path(record, path)
-            if config.array_index >= 0:
-                inside = isinstance(value, list) and config.array_index < len(value)
-                value = value[config.array_index] if inside else MISSING
-            if config.filter_by == "size":
-                if self._test(value):
-                    return True
-            elif _fits(self._test, value):
-                return True
-        return False

@@ -398,3 +398,24 @@ async def test_dead_letters_of_a_flush_go_with_the_last_slice_that_it_released(b
     assert [word.outcome.letters for word in ended] == [None, [b"letter"]]
     assert flushed.outcome.letters is None
     await running.close()
+
+
+async def test_an_operation_that_can_not_say_what_it_holds_fails_slices_and_not_the_worker(box):
+    chain = held_at(FakeChain(), {1: 1})
+
+    def ask():
+        if len(chain.ran) > 1:
+            raise LookupError("no idea")
+        return chain.oldest
+
+    chain.held_since = ask
+    running = Running(chain, box)
+    running.operator.start()
+    running.operator.add([item(1), item(2)])
+    running.operator.flush()
+    flushed = await running.hear_first(ChainFlushed)
+    ended = [word for word in running.said if isinstance(word, Ran)]
+    assert [(word.number, word.outcome.state) for word in ended] == [(2, "error"), (1, "error")]
+    assert all("no idea" in word.outcome.error for word in ended)
+    assert flushed.outcome.state == "error"
+    await running.close()

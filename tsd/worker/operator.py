@@ -312,8 +312,10 @@ class Operator:
             return
         if outcome is None:
             outcome = SliceOutcome(state="completed")
-        if outcome.state == "completed" and chain.held_since() is not None:
-            outcome = attrs.evolve(outcome, state="error", error=_NOT_RELEASED)
+        if outcome.state == "completed":
+            oldest, fault = _held_since(chain)
+            if fault or oldest is not None:
+                outcome = attrs.evolve(outcome, state="error", error=fault or _NOT_RELEASED)
         outcome = self._hand_letters_on(outcome)
         if outcome.state == "completed":
             self._note_flush(outcome, chain.slice_number)
@@ -348,7 +350,11 @@ class Operator:
 
     def _keep_or_say(self, chain: Chain, ran: Ran) -> None:
         """Say that a slice has ended, unless an operation holds records back that may be of it."""
-        oldest = chain.held_since()
+        oldest, fault = _held_since(chain)
+        if fault:
+            # Which slices are done is not known any more: this one is in error, earlier ones stay kept.
+            self._say(attrs.evolve(ran, outcome=attrs.evolve(ran.outcome, state="error", error=fault)))
+            return
         self._end_kept(lambda ran: ran, before=oldest)
         if oldest is None or ran.outcome.state != "completed":
             self._say(ran)
@@ -393,6 +399,14 @@ class Operator:
                 self._keep_or_say(chain, ran)
             else:
                 self._say(ran)
+
+
+def _held_since(chain: Chain) -> tuple[int | None, str]:
+    """The oldest slice of which records are held back, or why an operation did not say."""
+    try:
+        return chain.held_since(), ""
+    except Exception as error:  # noqa: BLE001  the seam to user code
+        return None, text_of(error)
 
 
 def _failed_by(flush: SliceOutcome, outcome: SliceOutcome) -> SliceOutcome:

@@ -310,6 +310,8 @@ class Operator:
             self._end_kept(lambda ran: Interruption(ran.number))
             self._say(ChainFlushed(None))
             return
+        except Exception as error:  # noqa: BLE001  the seam to user code: `held_since` of an operation
+            outcome = SliceOutcome(state="error", error=text_of(error))
         if outcome is None:
             outcome = SliceOutcome(state="completed")
         if outcome.state == "completed":
@@ -353,7 +355,8 @@ class Operator:
         oldest, fault = _held_since(chain)
         if fault:
             # Which slices are done is not known any more: this one is in error, earlier ones stay kept.
-            self._say(attrs.evolve(ran, outcome=attrs.evolve(ran.outcome, state="error", error=fault)))
+            failed = attrs.evolve(ran.outcome, state="error", error=fault, analytics=None)
+            self._say(attrs.evolve(ran, outcome=failed))
             return
         self._end_kept(lambda ran: ran, before=oldest)
         if oldest is None or ran.outcome.state != "completed":

@@ -195,6 +195,17 @@ def test_a_worker_with_nothing_to_do_beats_seldom_and_says_hello_later():
     assert WorkerHello in kinds(lonely.sleep(20))
 
 
+def test_a_worker_that_was_held_up_itself_reads_first_what_has_come_meanwhile():
+    bench = Bench()
+    bench.give(1)
+    bench.now += 10  # nothing of it runs, as when user code keeps the interpreter
+    bench.feed(ev.Tick())
+    assert WorkerHello not in kinds(bench.sends)
+    bench.give(2)
+    assert WorkerHello in kinds(bench.sleep(6)), "it is silence when nothing comes afterwards either"
+    assert bench.machine._queue.keys() == {1, 2}
+
+
 def test_slices_are_given_back_on_request():
     bench = Bench()
     bench.give(1, 2, 3)

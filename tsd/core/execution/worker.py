@@ -112,6 +112,7 @@ class WorkerMachine:
         self._is_ready = False
         self._log_level: str | None = None
         self._heard_at = -_NEVER
+        self._handled_at = -_NEVER
         self._beat_at = -_NEVER
         # Between the last beat and the next one; longer while there is nothing to do.
         self._pause_s = self._beat_s
@@ -135,6 +136,11 @@ class WorkerMachine:
         """Take in one event; return what is to be sent and done."""
         if self._part is _Part.ENDED:
             return Effects([], [])
+        if now - self._handled_at > self._pause_s + self._beat_s:
+            # We were held up ourselves, as by code that keeps the interpreter: what has come meanwhile is
+            # not read yet. A hello that does not know of it would have those slices run twice.
+            self._heard_at = max(self._heard_at, now)
+        self._handled_at = now
         match event:
             case SlicesRan():
                 self._slices_ran(event, now)

@@ -10,6 +10,7 @@ import click
 from tsd import __version__
 from tsd.cli import exit_codes
 from tsd.cli.bundles import assets
+from tsd.observe.lean import import_structlog
 
 if TYPE_CHECKING:
     from tsd.operations.registry import Registry
@@ -57,6 +58,7 @@ def up(config: Path | None, data_dir: Path | None, port: int | None, workers: in
 
     Ctrl-C drains: running slices end, states are recorded. A second one hurries.
     """
+    import_structlog()
     from tsd.cli.up import run_up  # noqa: PLC0415 - `tsd --help` is to be quick
 
     settings = _load(config, _overrides(data_dir, port, workers))
@@ -70,6 +72,7 @@ def up(config: Path | None, data_dir: Path | None, port: int | None, workers: in
 def master(config: Path | None, data_dir: Path | None, port: int | None) -> None:
     """Run the master daemon: REST API, scheduler and store of a cluster."""
     settings = _load(config, _overrides(data_dir, port, None))
+    import_structlog()
     from tsd.master.daemon import run_master  # noqa: PLC0415 - heavy, and faults of the file come first
 
     sys.exit(run_master(settings))
@@ -94,6 +97,7 @@ def node(
     settings = _load(config, overrides)
     node_id = node_id or settings.node_id
     settings = settings.for_node(node_id, workers=workers)
+    import_structlog()
     from tsd.node.daemon import run_node  # noqa: PLC0415 - heavy, and faults of the file come first
 
     sys.exit(run_node(settings, node_id))

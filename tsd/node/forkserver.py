@@ -39,6 +39,7 @@ from tsd.node.fork_messages import (
     encode,
 )
 from tsd.observe.blackbox import BlackBox
+from tsd.observe.lean import import_structlog
 from tsd.observe.titles import title_fork_server
 
 _LAST_REAP_S = 5.0
@@ -202,6 +203,7 @@ def main(descriptor: int) -> None:
     node.set_inheritable(False)
     setup = _receive_setup(node)
     title_fork_server(setup.node_id)
+    import_structlog()
     for module in setup.preload:
         importlib.import_module(module)
     # What is there now is never freed: keep the collector from touching, and so copying, its pages.

@@ -66,18 +66,22 @@ class Up:
             os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
 
-    def run(self, job: dict) -> dict:
+    def run(self, job: dict, *, look_every_s: float = 0.1) -> dict:
         """Run a job to its end; the execution as the API has it.
+
+        Args:
+            job: The job file.
+            look_every_s: Time between two looks, each of which takes milliseconds from the master.
 
         Raises:
             RuntimeError: It did not complete.
         """
-        return self.wait(self.client.post("/v1/jobs", job)["ex_id"])
+        return self.wait(self.client.post("/v1/jobs", job)["ex_id"], look_every_s=look_every_s)
 
-    def wait(self, ex_id: str) -> dict:
+    def wait(self, ex_id: str, *, look_every_s: float = 0.1) -> dict:
         """Wait for the end of an execution; as `run`."""
         while (execution := self.client.get(f"/v1/ex/{ex_id}"))["_status"] not in TERMINAL:
-            time.sleep(0.1)
+            time.sleep(look_every_s)
         if execution["_status"] != "completed":
             raise RuntimeError(f"{execution['_status']}: {execution.get('_failureReason')}")
         return execution

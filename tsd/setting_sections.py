@@ -465,7 +465,7 @@ class TsdSettings:
         kind="duration",
         unit="ms",
         doc="How long a controller gathers slice records before it sends them to be stored in one"
-        " transaction.",
+        " transaction; five times as long when the last one had few and nothing waits for them.",
     )
     controller_restarts: int = setting(
         "controller_restarts",

@@ -1,6 +1,7 @@
 """Records, leases and the link to the master in the controller core."""
 
 from collections import deque
+from itertools import pairwise
 
 import attrs
 from hypothesis import given, settings
@@ -9,7 +10,12 @@ from hypothesis import strategies as st
 from tests.support.execution_rig import EX, LIMITS, Rig, numbers
 from tsd.core.execution import events as ev
 from tsd.core.execution.ledger import COMPLETED, START, Slice
-from tsd.core.execution.recording import BATCHES_UNACKED_MAX, Recorder
+from tsd.core.execution.recording import (
+    BATCHES_UNACKED_MAX,
+    SMALL_BATCH_PAUSE,
+    SMALL_BATCH_ROWS,
+    Recorder,
+)
 from tsd.core.messages import Again, ControllerHello, RecordBatch, Refused, Slices, StopWorker
 
 
@@ -217,3 +223,32 @@ def test_no_record_is_sent_before_those_that_precede_it(steps):
         recorder.saved(recorder.batches[-1].seq, now)
     assert recorder.all_saved()
     assert {entry.item[0]: entry.state for entry in slices} == rows
+
+
+def test_small_batches_keep_a_distance_and_the_last_one_does_not_wait():
+    """A transaction costs the same for one row and for many; who waits for the end does not pay for that."""
+    rig = Rig(numbers(300))
+    rig.worker(1, duration_s=0.005)
+    rig.run_until(lambda: rig.exit)
+
+    times = [at for at, _peer, message in rig.sent if isinstance(message, RecordBatch)]
+    between = [later - earlier for earlier, later in pairwise(times)]
+    assert rig.states() == {"completed": 300}
+    assert len(times) > 20
+    assert min(between[:-1]) >= SMALL_BATCH_PAUSE * LIMITS.commit_interval_s - 1e-9
+    assert between[-1] < SMALL_BATCH_PAUSE * LIMITS.commit_interval_s
+
+
+def test_large_batches_follow_each_other_at_once():
+    rig = Rig(numbers(20_000))
+    rig.worker(1, duration_s=0.00001)
+    rig.run_until(lambda: rig.exit)
+
+    sent = [(at, len(message.rows)) for at, _peer, message in rig.sent if isinstance(message, RecordBatch)]
+    after_large = [
+        later - earlier
+        for (earlier, rows), (later, _) in pairwise(sent)
+        if rows >= SMALL_BATCH_ROWS and later > earlier
+    ]
+    assert after_large
+    assert min(after_large) < SMALL_BATCH_PAUSE * LIMITS.commit_interval_s

@@ -189,7 +189,7 @@ class ExecutionMachine:
             return None
         at = min(self._round_at, self._link.beat_at(), self._standing.check_at, self._dispatcher.steal_at)
         if self._link.welcomed:
-            at = min(at, self._recorder.wake_at())
+            at = min(at, self._recorder.wake_at(is_urgent=self._is_urgent()))
         slicing = self._slicing
         if slicing.is_started and not slicing.is_asked and not slicing.is_finished:
             # Only a pause of the slicer ends by itself; room in the queue comes with results.
@@ -640,9 +640,13 @@ class ExecutionMachine:
         if recorder.changed:
             # Whatever changed a recorded slice (also one that went back to the queue), its row is due.
             recorder.within(self._limits.commit_interval_s, now)
-        if self._link.welcomed and (force or now >= recorder.flush_at):
+        if self._link.welcomed and (force or now >= recorder.wake_at(is_urgent=self._is_urgent())):
             for batch in recorder.flush(now, at_ms, force=force, extra=extra):
                 self._out.send(LISTENER, batch)
+
+    def _is_urgent(self) -> bool:
+        """Something waits until rows are durable: the end, a step of recovery, or the next slices."""
+        return self._ending is not None or not self._ledger.unfinished or self._recorder.is_full()
 
     def _round(self, now: float, at_ms: int) -> None:
         """Once a beat."""

@@ -25,6 +25,10 @@ BATCH_CHARS_MAX = 2_000_000
 may have."""
 LETTERS_B_MAX = 64 * 1024 * 1024
 """With more bytes of dead letters not yet durable nothing is handed out."""
+SMALL_BATCH_ROWS = 256
+"""A batch with fewer rows costs mostly what every transaction costs."""
+SMALL_BATCH_PAUSE = 5
+"""After a small batch the next one comes so many times `commit_interval_s` later, unless it is urgent."""
 _NEVER = float("inf")
 
 
@@ -70,7 +74,8 @@ class Recorder:
         lanes: Slices without a row, a deque a slicer, in slicer order.
         changed: Slices that have a row and changed since.
         owed: How many slices were handed out or changed and wait for a batch.
-        flush_at: When rows are to be gathered next.
+        flush_at: When rows are to be gathered next, if not `paced_until` holds them back.
+        paced_until: No earlier, after a small batch, unless it is urgent.
         batches: Those not yet acknowledged, oldest first.
         letters_b: Bytes of dead letters that are not yet durable.
     """
@@ -84,6 +89,7 @@ class Recorder:
     changed: deque[Slice] = attrs.field(factory=deque)
     owed: int = 0
     flush_at: float = _NEVER
+    paced_until: float = -_NEVER
     batches: deque[RecordBatch] = attrs.field(factory=deque)
     letters_b: int = 0
     _letters: list[tuple[int, bytes]] = attrs.field(factory=list)
@@ -111,9 +117,15 @@ class Recorder:
         """Whether every slice has a durable row that says how it stands."""
         return not (self.batches or self.changed or self._flush_letters or any(self.lanes.values()))
 
-    def wake_at(self) -> float:
-        """When `flush` has something to do; infinite while only an answer can change that."""
-        return self.flush_at if len(self.batches) < BATCHES_UNACKED_MAX else _NEVER
+    def wake_at(self, *, is_urgent: bool) -> float:
+        """When `flush` has something to do; infinite while only an answer can change that.
+
+        Args:
+            is_urgent: Somebody waits for the rows: they are not held back to save transactions.
+        """
+        if len(self.batches) >= BATCHES_UNACKED_MAX:
+            return _NEVER
+        return self.flush_at if is_urgent else max(self.flush_at, self.paced_until)
 
     def mark(self, entry: Slice) -> None:
         """A slice changed its state: it owes a row."""
@@ -155,8 +167,11 @@ class Recorder:
             self.batches.append(batch)
             self._rows_unacked += len(rows)
             made.append(batch)
-        if made and self._resend_at == _NEVER:
-            self._wait_for_answer(now)
+        if made:
+            is_small = sum(len(batch.rows) for batch in made) < SMALL_BATCH_ROWS
+            self.paced_until = now + (SMALL_BATCH_PAUSE * self.limits.commit_interval_s if is_small else 0.0)
+            if self._resend_at == _NEVER:
+                self._wait_for_answer(now)
         return made
 
     def saved(self, seq: int, now: float) -> None:

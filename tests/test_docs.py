@@ -114,7 +114,7 @@ def logged_events():
 def event_of(call):
     """The event that a call logs; None when it logs nothing, or what a variable says."""
     receiver, _, method = ast.unparse(call.func).rpartition(".")
-    is_log = method in LEVELS and receiver.endswith("log")
+    is_log = method in LEVELS and receiver.endswith(("log", "log.unfiltered()"))
     is_core = method == "log" and receiver.endswith(("out", "get_logger()"))
     if not (is_log or is_core or (method == "write" and not receiver)):
         return None

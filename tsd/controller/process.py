@@ -46,6 +46,7 @@ from tsd.mesh.options import mesh_options
 from tsd.mesh.socket import dial_tcp, listen_tcp
 from tsd.observe import log
 from tsd.observe.blackbox import BlackBox
+from tsd.observe.prints import capture_prints
 from tsd.operations.context import OpContext
 from tsd.operations.runtime import make_context
 from tsd.settings import Settings, advertised_host
@@ -70,6 +71,8 @@ def controller_main(spec: ProcessSpec, settings: Settings, box: BlackBox) -> int
     """
     log.configure(settings.terafoundation, role="controller")
     log.set_level(spec.log_level)
+    log.set_facts({**spec.ids(), "node_id": settings.node_id})
+    capture_prints()
     try:
         return trio.run(_run, spec, settings)
     except ConfigError as error:
@@ -80,7 +83,6 @@ def controller_main(spec: ProcessSpec, settings: Settings, box: BlackBox) -> int
 
 
 async def _run(spec: ProcessSpec, settings: Settings) -> int:
-    structlog.contextvars.bind_contextvars(ex_id=spec.ex_id, job_id=spec.job_id, worker_id=spec.proc_id)
     options = mesh_options(settings)
     # The receiver outermost, so that being told once more does not cut short the last messages.
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:

@@ -105,6 +105,10 @@ class ProcessSpec:
     env: dict[str, str] = attrs.field(factory=dict)
     log_level: str | None = None
 
+    def ids(self) -> dict[str, str]:
+        """What every log line of the process names."""
+        return {"ex_id": self.ex_id, "job_id": self.job_id, "worker_id": self.proc_id}
+
 
 @attrs.frozen(kw_only=True)
 class ProcessReport:

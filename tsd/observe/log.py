@@ -12,7 +12,9 @@ import os
 import re
 import socket
 import sys
+import threading
 from collections.abc import Callable, Mapping
+from contextvars import ContextVar
 from pathlib import Path
 from typing import IO, Any
 
@@ -22,6 +24,7 @@ from structlog.tracebacks import ExceptionDictTransformer
 from structlog.typing import EventDict, WrappedLogger
 from typing_extensions import override
 
+from tsd.observe.journal import Journal, is_journal
 from tsd.setting_sections import TerafoundationSettings
 
 LEVELS = {"trace": 10, "debug": 10, "info": 20, "warn": 30, "error": 40, "fatal": 50}
@@ -33,7 +36,25 @@ _SECRET = re.compile(
     r"token|passw|secret|authorization|credential|api_?key|private_?key|access_?key|cookie", re.IGNORECASE
 )
 REDACTED = "***"
+_ROLES_OF_USER_CODE = {"controller", "worker"}
 LOG_FILE = "tsd.log"
+
+
+_JOURNAL_FIELDS = (
+    "ex_id",
+    "job_id",
+    "slice_id",
+    "worker_id",
+    "node_id",
+    "proc_id",
+    "operation",
+    "request_id",
+)
+"""Facts that are fields of their own in the journal: TSD_EX_ID and so on, to be searched for. They have a
+prefix because systemd itself uses JOB_ID for something else."""
+
+IN_USER_CODE: ContextVar[bool] = ContextVar("in_user_code", default=False)
+"""Set in the thread that runs operations, and so in what they run on the loop."""
 
 
 @attrs.frozen(kw_only=True)
@@ -45,41 +66,64 @@ class _Sink:
         render: Event to line, without the newline.
         stream: Where the lines go.
         is_owned: The stream was opened here and is closed when the logs are set up again.
+        is_prefixed: The stream leads to the journal, which takes the priority in front of a line off again.
+        journal: Where they go instead, with fields, as long as it takes them.
     """
 
     level: int
     render: Callable[[EventDict], str]
     stream: IO[str]
     is_owned: bool = False
+    is_prefixed: bool = False
+    journal: Journal | None = None
+
+    def write(self, event: EventDict) -> None:
+        """Write the line; one that can not be written (terminal gone, disk full) is dropped."""
+        priority = _SYSLOG[event["level"]]
+        line = self.render(dict(event))
+        if self.journal is not None:
+            fields = {"MESSAGE": line, "PRIORITY": str(priority), "SYSLOG_IDENTIFIER": "tsd"}
+            fields["TSD_EVENT"] = str(event["event"])
+            fields |= {f"TSD_{key.upper()}": str(event[key]) for key in _JOURNAL_FIELDS if key in event}
+            if self.journal.send(fields):
+                return
+        if self.is_prefixed:
+            line = f"<{priority}>{line}"
+        with contextlib.suppress(OSError, ValueError):
+            self.stream.write(line + "\n")
+            self.stream.flush()
+
+    def close(self) -> None:
+        """Close what was opened here."""
+        if self.is_owned:
+            self.stream.close()
+        if self.journal is not None:
+            self.journal.close()
 
 
 class _Sinks:
-    """The logger that structlog wraps: every sink gets the events of its level.
+    """The logger that structlog wraps: every sink gets the events of its level."""
 
-    A line that can not be written (terminal gone, disk full) is dropped: logs never end a daemon.
-    """
-
-    def __init__(self, sinks: tuple[_Sink, ...]) -> None:
+    def __init__(self, sinks: tuple[_Sink, ...], *, is_of_user_code: bool = False) -> None:
         self._sinks = sinks
+        self.is_of_user_code = is_of_user_code
         self.lowest = min((sink.level for sink in sinks), default=logging.CRITICAL)
 
     def at_level(self, level: int) -> "_Sinks":
         """The same places, all with this lowest level."""
-        return _Sinks(tuple(attrs.evolve(sink, level=level) for sink in self._sinks))
+        leveled = tuple(attrs.evolve(sink, level=level) for sink in self._sinks)
+        return _Sinks(leveled, is_of_user_code=self.is_of_user_code)
 
     def log(self, **event: Any) -> None:
         number = logging.getLevelNamesMapping()[event["level"].upper()]
         for sink in self._sinks:
             if number >= sink.level:
-                with contextlib.suppress(OSError, ValueError):
-                    sink.stream.write(sink.render(dict(event)) + "\n")
-                    sink.stream.flush()
+                sink.write(event)
 
     def close(self) -> None:
         """Close what was opened here; later lines of bound loggers are dropped."""
         for sink in self._sinks:
-            if sink.is_owned:
-                sink.stream.close()
+            sink.close()
 
     debug = info = warning = error = critical = log
 
@@ -113,25 +157,52 @@ def configure(
     for_people = stream.isatty() if console is None else console
     sinks = []
     if "console" in settings.logging:
-        render = _people(stream.isatty()) if for_people else _machine(role, prefixed=_is_journal(stream))
-        sinks.append(_Sink(level=LEVELS[settings.log_level.console], render=render, stream=stream))
+        render = _people(stream.isatty()) if for_people else _machine(role)
+        is_prefixed = not for_people and is_journal(stream)
+        sinks.append(
+            _Sink(
+                level=LEVELS[settings.log_level.console],
+                render=render,
+                stream=stream,
+                is_prefixed=is_prefixed,
+                journal=Journal.connect() if is_prefixed else None,
+            )
+        )
     if "file" in settings.logging:
         file = Path(settings.log_path or ".") / LOG_FILE
         sinks.append(
             _Sink(
                 level=LEVELS[settings.log_level.file],
-                render=_machine(role, prefixed=False),
+                render=_machine(role),
                 # One write a line in append mode, so the processes of a host can share the file.
                 stream=file.open("a", encoding="utf-8", buffering=1),
                 is_owned=True,
             )
         )
     former = _current()
-    _apply(_Sinks(tuple(sinks)))
-    if former is not None:
-        former.close()
     logging.captureWarnings(capture=True)
     logging.basicConfig(handlers=[_LibraryHandler()], level=logging.WARNING, force=True)
+    _apply(_Sinks(tuple(sinks), is_of_user_code=role in _ROLES_OF_USER_CODE))
+    if former is not None:
+        former.close()
+
+
+def set_facts(facts: Mapping[str, Any], slice_id: Callable[[], str | None] = lambda: None) -> None:
+    """Have these facts in every line of this process, whichever thread writes it.
+
+    Args:
+        facts: The ids of its execution.
+        slice_id: The id of the slice in work, None between slices; asked for lines of user code only, so a
+            slice that logs nothing pays nothing.
+    """
+    _FACTS.facts, _FACTS.slice_id = dict(facts), slice_id
+
+
+def unfiltered() -> Any:
+    """A logger that writes to the places of this process whatever the level."""
+    current = _current() or _Sinks(())
+    everything = structlog.make_filtering_bound_logger(logging.NOTSET)
+    return structlog.wrap_logger(current.at_level(logging.NOTSET), _processors(), wrapper_class=everything)
 
 
 def set_level(level: str | None) -> None:
@@ -159,18 +230,49 @@ def _current() -> _Sinks | None:
 
 
 def _apply(logger: _Sinks) -> None:
+    if logger.is_of_user_code:
+        # What operations and their libraries log in Python's own way is as welcome as what they log in ours.
+        logging.getLogger().setLevel(logger.lowest)
     structlog.configure(
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            _redact_event,
-        ],
+        processors=_processors(),
         wrapper_class=structlog.make_filtering_bound_logger(logger.lowest),
         logger_factory=lambda *_: logger,
         # Module-level loggers must follow `set_level`.
         cache_logger_on_first_use=False,
     )
+
+
+def _processors() -> list[Any]:
+    """What every event goes through."""
+    return [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        _add_facts,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        _redact_event,
+    ]
+
+
+@attrs.define
+class _Facts:
+    """What `set_facts` was given."""
+
+    facts: dict[str, Any] = attrs.field(factory=dict)
+    slice_id: Callable[[], str | None] = lambda: None
+
+
+_FACTS = _Facts()
+
+
+def _add_facts(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    known = _FACTS.facts
+    if known:
+        event = {**known, **event}
+    # Threads that user code has started are its own too.
+    is_of_user = IN_USER_CODE.get() or threading.current_thread() is not threading.main_thread()
+    if is_of_user and "slice_id" not in event and (slice_id := _FACTS.slice_id()) is not None:
+        event["slice_id"] = slice_id
+    return event
 
 
 def _redact_event(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
@@ -187,8 +289,8 @@ def _people(colors: bool) -> Callable[[EventDict], str]:
     return render
 
 
-def _machine(role: str, *, prefixed: bool) -> Callable[[EventDict], str]:
-    """JSON lines; with `prefixed` each begins with its priority, which journald takes off again."""
+def _machine(role: str) -> Callable[[EventDict], str]:
+    """JSON lines."""
     # Locals would put records and credentials of users into the logs.
     tracebacks = structlog.processors.ExceptionRenderer(ExceptionDictTransformer(show_locals=False))
     hostname = socket.gethostname()
@@ -208,17 +310,6 @@ def _machine(role: str, *, prefixed: bool) -> Callable[[EventDict], str]:
         }
         # A fact that has the name of one of these is about something else: about_pid is another process.
         line |= {f"about_{key}" if key in line else key: value for key, value in event.items()}
-        text = json.dumps(line, default=str, ensure_ascii=False)
-        return f"<{_SYSLOG[level]}>{text}" if prefixed else text
+        return json.dumps(line, default=str, ensure_ascii=False)
 
     return render
-
-
-def _is_journal(stream: IO[str]) -> bool:
-    """Whether the stream is the one that systemd connected to its journal."""
-    named = os.environ.get("JOURNAL_STREAM", "")
-    try:
-        status = os.fstat(stream.fileno())
-    except (OSError, ValueError):
-        return False
-    return named == f"{status.st_dev}:{status.st_ino}"

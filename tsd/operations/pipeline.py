@@ -259,6 +259,7 @@ class Pipeline:
     def _fail(self, slice_: Slice, error: Exception) -> SliceOutcome:
         context = self.context
         retry_count = context.attempt - 1
+        context.log.error("slice.failed", slice_id=slice_.slice_id, attempt=context.attempt, exc_info=error)
         self._letters.fault = ""
         self._quietly("rejections of a failed slice", context.deliver_rejections)
         context.rejections.clear()

@@ -23,6 +23,7 @@ import trio
 from tsd.core.letters import SLICE_LETTERS_B_MAX, SLICE_LETTERS_MAX
 from tsd.core.messages import SliceItem
 from tsd.observe.blackbox import BlackBox
+from tsd.observe.log import IN_USER_CODE
 from tsd.operations.context import Interrupted
 from tsd.operations.outcome import SliceOutcome, text_of
 from tsd.operations.slice import Slice
@@ -171,8 +172,9 @@ class Operator:
         # What was run and is not done yet: number of the slice in the chain, and what became of it.
         self._kept: deque[tuple[int, Ran]] = deque()
         # What the task has bound for its log lines holds for those of user code too.
-        bound = contextvars.copy_context().run
-        self._thread = threading.Thread(target=bound, args=(self._work,), name="operations", daemon=True)
+        bound = contextvars.copy_context()
+        bound.run(IN_USER_CODE.set, True)
+        self._thread = threading.Thread(target=bound.run, args=(self._work,), name="operations", daemon=True)
 
     def start(self) -> None:
         """Build and initialize the chain in the thread; `Opened` follows."""

@@ -42,6 +42,7 @@ from tsd.mesh.options import mesh_options
 from tsd.mesh.socket import dial_tcp
 from tsd.observe import log
 from tsd.observe.blackbox import CRASHED, BlackBox
+from tsd.observe.prints import capture_prints
 from tsd.operations.pipeline import Pipeline
 from tsd.operations.registry import Registry
 from tsd.operations.runtime import make_context
@@ -75,11 +76,12 @@ def worker_main(spec: ProcessSpec, settings: Settings, box: BlackBox) -> int:
     """
     log.configure(settings.terafoundation, role="worker")
     log.set_level(spec.log_level)
+    log.set_facts({**spec.ids(), "node_id": settings.node_id})
+    capture_prints()
     return trio.run(_run, spec, settings, box)
 
 
 async def _run(spec: ProcessSpec, settings: Settings, box: BlackBox) -> int:
-    structlog.contextvars.bind_contextvars(ex_id=spec.ex_id, job_id=spec.job_id, worker_id=spec.proc_id)
     # Outermost, so that being told once more does not cut short the last messages.
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         async with dial_tcp(
@@ -228,6 +230,10 @@ class WorkerShell:
             on_words=self._note_words,
         )
         context.sleep = operator.sleep
+        log.set_facts(
+            {**self._spec.ids(), "node_id": self._settings.node_id},
+            lambda: context.slice.slice_id if operator.running and context.slice else None,
+        )
         return operator
 
     def _note_words(self) -> None:

@@ -17,6 +17,13 @@ import attrs
 
 from tsd.durations import parse_duration
 
+AT_ONCE = "at once"
+"""A daemon that reads the cluster file again applies it."""
+NEW_PROCESSES = "new processes"
+"""The same, for controllers and workers that are started from then on."""
+RESTART = "restart"
+"""It holds until the daemons start again."""
+
 METADATA_KEY = "tsd_setting"
 """Where an attrs field carries its `Setting`."""
 
@@ -53,6 +60,7 @@ class Setting:
         read: Raw value to typed value; raises ValueError (`WrongValue`, or the one of `parse_duration`).
         default: The raw default, as one would write it in the file.
         default_text: Says a default that depends on the machine; None when `default` is fixed.
+        reload: What a reload of the cluster file does with it: `AT_ONCE`, `NEW_PROCESSES` or `RESTART`.
     """
 
     key: str
@@ -62,6 +70,7 @@ class Setting:
     read: Callable[[object], Any]
     default: object
     default_text: str | None
+    reload: str
 
 
 def setting(
@@ -73,6 +82,7 @@ def setting(
     doc: str,
     unit: str = "",
     default_text: str | None = None,
+    reload: str = RESTART,
 ) -> Any:
     """An attrs field for the setting `key`; its default is `read(default)`."""
     spec = Setting(
@@ -83,6 +93,7 @@ def setting(
         read=read,
         default=default,
         default_text=default_text,
+        reload=reload,
     )
     return attrs.field(factory=lambda: read(default), metadata={METADATA_KEY: spec})
 

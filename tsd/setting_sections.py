@@ -17,7 +17,9 @@ from typing import Any
 import attrs
 
 from tsd.setting_fields import (
+    AT_ONCE,
     LOG_LEVELS,
+    NEW_PROCESSES,
     WrongValue,
     optional,
     read_bool,
@@ -139,6 +141,7 @@ class TerafoundationSettings:
         "info",
         kind="one of trace, debug, info, warn, error, fatal, or a list as [{console: warn}, {file: debug}]",
         doc="Lowest level that is logged. A job's own `log_level` wins for its processes.",
+        reload=AT_ONCE,
     )
     log_path: Path | None = setting(
         "log_path",
@@ -204,6 +207,7 @@ class TerasliceSettings:
         unit="slots",
         doc="Slots of a node. Each worker takes one, and so does each controller.",
         default_text=f"the number of processors, at least {MIN_WORKERS}",
+        reload=AT_ONCE,
     )
     shutdown_timeout_s: float = setting(
         "shutdown_timeout",
@@ -212,6 +216,7 @@ class TerasliceSettings:
         kind="duration",
         unit="ms",
         doc="Longest time that running slices have to end on stop and shutdown, before they are cut short.",
+        reload=AT_ONCE,
     )
     action_timeout_s: float = setting(
         "action_timeout",
@@ -220,6 +225,7 @@ class TerasliceSettings:
         kind="duration",
         unit="ms",
         doc="Longest wait for the answer to a request inside the cluster.",
+        reload=AT_ONCE,
     )
     network_latency_buffer_s: float = setting(
         "network_latency_buffer",
@@ -228,6 +234,7 @@ class TerasliceSettings:
         kind="duration",
         unit="ms",
         doc="Added once to `action_timeout` where a request crosses the network.",
+        reload=AT_ONCE,
     )
     node_disconnect_timeout_s: float = setting(
         "node_disconnect_timeout",
@@ -236,6 +243,7 @@ class TerasliceSettings:
         kind="duration",
         unit="ms",
         doc="How long the link of a node may be down before what it ran is placed on other nodes.",
+        reload=AT_ONCE,
     )
     worker_disconnect_timeout_s: float = setting(
         "worker_disconnect_timeout",
@@ -245,6 +253,7 @@ class TerasliceSettings:
         unit="ms",
         doc="How long the link of a worker may be down before its slices are given to others; also how"
         " long an execution may have no worker at all, once it had one, before it fails.",
+        reload=NEW_PROCESSES,
     )
     slicer_timeout_s: float = setting(
         "slicer_timeout",
@@ -253,6 +262,7 @@ class TerasliceSettings:
         kind="duration",
         unit="ms",
         doc="How long a controller waits for its first worker, and a worker for its controller.",
+        reload=NEW_PROCESSES,
     )
     node_state_interval_s: float = setting(
         "node_state_interval",
@@ -261,6 +271,7 @@ class TerasliceSettings:
         kind="duration",
         unit="ms",
         doc="Accepted for files written for Teraslice; nodes report at every heartbeat and on every change.",
+        reload=AT_ONCE,
     )
     analytics_rate_s: float = setting(
         "analytics_rate",
@@ -269,6 +280,7 @@ class TerasliceSettings:
         kind="duration",
         unit="ms",
         doc="Accepted for files written for Teraslice; statistics travel with every heartbeat.",
+        reload=AT_ONCE,
     )
     slicer_allocation_attempts: int = setting(
         "slicer_allocation_attempts",
@@ -276,6 +288,7 @@ class TerasliceSettings:
         3,
         kind="whole number",
         doc="How often the first start of a controller is tried before the execution fails.",
+        reload=AT_ONCE,
     )
     slicer_port_range: tuple[int, int] = setting(
         "slicer_port_range",
@@ -283,6 +296,7 @@ class TerasliceSettings:
         "45679:46678",
         kind="two ports",
         doc="Ports of the controllers on each node, both ends included.",
+        reload=NEW_PROCESSES,
     )
     api_response_timeout_s: float = setting(
         "api_response_timeout",
@@ -321,6 +335,7 @@ class TerasliceSettings:
         {},
         kind="mapping of texts",
         doc="Environment variables of all controllers and workers; those of a job win.",
+        reload=AT_ONCE,
     )
 
 
@@ -448,6 +463,7 @@ class TsdSettings:
         kind="whole number",
         unit="records",
         doc="When so many slice records of an execution wait for the master, no more slices are handed out.",
+        reload=NEW_PROCESSES,
     )
     dead_letters_max: int = setting(
         "dead_letters_max",
@@ -466,6 +482,7 @@ class TsdSettings:
         unit="ms",
         doc="How long a controller gathers slice records before it sends them to be stored in one"
         " transaction; five times as long when the last one had few and nothing waits for them.",
+        reload=NEW_PROCESSES,
     )
     controller_restarts: int = setting(
         "controller_restarts",
@@ -473,6 +490,7 @@ class TsdSettings:
         5,
         kind="whole number",
         doc="How often a lost controller is replaced before the execution fails.",
+        reload=AT_ONCE,
     )
     node_id: str | None = setting(
         "node_id",
@@ -483,7 +501,12 @@ class TsdSettings:
         default_text="the host name",
     )
     labels: Mapping[str, str] = setting(
-        "labels", read_text_map, {}, kind="mapping of texts", doc="Labels of this node, shown in its state."
+        "labels",
+        read_text_map,
+        {},
+        kind="mapping of texts",
+        doc="Labels of this node, shown in its state.",
+        reload=AT_ONCE,
     )
     nodes: Mapping[str, NodeOverrides] = setting(
         "nodes",
@@ -491,4 +514,5 @@ class TsdSettings:
         {},
         kind="mapping of node ids to workers, hostname, labels",
         doc="What single nodes have of their own, so that all hosts can share one file.",
+        reload=AT_ONCE,
     )

@@ -5,6 +5,9 @@ What the settings are stands in `tsd.setting_sections`. A file is found by `--co
 """
 
 import difflib
+import errno
+import hashlib
+import json
 import os
 import re
 import socket
@@ -82,6 +85,8 @@ class Settings:
     Attributes:
         path: The file they came from, None for the embedded defaults.
         warnings: What is accepted and worth a word, one sentence each; the daemon logs them.
+        digest: Stands for what the file says, whatever the host and the command line: daemons that read the
+            same file have the same one.
     """
 
     terafoundation: TerafoundationSettings = attrs.field(factory=TerafoundationSettings)
@@ -89,11 +94,12 @@ class Settings:
     tsd: TsdSettings = attrs.field(factory=TsdSettings)
     path: Path | None = None
     warnings: tuple[str, ...] = ()
+    digest: str = ""
 
     @property
     def node_id(self) -> str:
-        """The id of the node on this host: the one that is set, else the host name."""
-        return self.tsd.node_id or socket.gethostname()
+        """The id of the node on this host: the one set, else its name among `nodes`, else the host name."""
+        return self.tsd.node_id or _own_name(socket.gethostname(), self.tsd.nodes)
 
     def for_node(self, node_id: str, *, workers: int | None = None) -> "Settings":
         """These settings as the node `node_id` has them: its entry of `nodes` laid over the shared ones.
@@ -111,6 +117,56 @@ class Settings:
         return attrs.evolve(
             self, teraslice=teraslice, tsd=attrs.evolve(self.tsd, node_id=node_id, labels=labels)
         )
+
+
+def _own_name(hostname: str, listed: Iterable[str]) -> str:
+    """How the file calls this host: by its name, or by one that is as long or as short without a domain."""
+    names = set(listed)
+    if hostname in names:
+        return hostname
+    short = hostname.partition(".")[0]
+    alike = [name for name in names if name.partition(".")[0] == short and "." in name + hostname]
+    # `db.east` and `db.west` are two hosts: only one of two such names may be a full one.
+    fitting = [name for name in alike if short in {name, hostname}]
+    return fitting[0] if len(fitting) == 1 else hostname
+
+
+def note_on_node(settings: Settings) -> str:
+    """A word on a node that the file does not list though it lists others; empty when all is well."""
+    node_id, listed = settings.node_id, settings.tsd.nodes
+    if not listed or node_id in listed:
+        return ""
+    return (
+        f"tsd.nodes does not list {node_id}, which has the shared settings then"
+        f" (it lists {', '.join(sorted(listed))}); --node-id says who a host is"
+    )
+
+
+def note_on_master(settings: Settings) -> str:
+    """A word on a master that does not run where the nodes look for it; empty when all is well.
+
+    Asks the resolver, and the kernel whether an address is its own.
+    """
+    name = settings.teraslice.master_hostname
+    try:
+        found = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)
+    except OSError as error:
+        return f"teraslice.master_hostname {name} can not be resolved here: {error.strerror or error}"
+    if any(_is_own(family, address) for family, _, _, _, address in found):
+        return ""
+    return (
+        f"teraslice.master_hostname is {name}, which is no address of this host: nodes that read this file"
+        " look for their master there, and two masters are two clusters"
+    )
+
+
+def _is_own(family: int, address: Any) -> bool:
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        try:
+            probe.bind(address)
+        except OSError as error:
+            return error.errno != errno.EADDRNOTAVAIL
+    return True
 
 
 def advertised_host(settings: Settings) -> str:
@@ -163,6 +219,7 @@ def load_settings(
     found = find_file(Path(path) if path is not None else None, environ)
     faults: Faults = []
     document = _read_document(found, faults) if found is not None else {}
+    digest = _digest(document)
     for name, value in (overrides or {}).items():
         if value is not None:
             section, _, key = name.partition(".")
@@ -171,7 +228,20 @@ def load_settings(
     if faults:
         title = f"{found}: the cluster file is wrong" if found else "the settings are wrong"
         raise ConfigError(title, faults)
-    return settings
+    return attrs.evolve(settings, digest=digest)
+
+
+def _digest(document: Mapping[str, Mapping[str, object]]) -> str:
+    """Twelve hex digits that stand for what a file says, comments and order left aside."""
+    filled = {name: section for name, section in document.items() if section}
+    text = json.dumps(_with_text_keys(filled), sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _with_text_keys(value: object) -> object:
+    if isinstance(value, Mapping):
+        return {str(key): _with_text_keys(item) for key, item in value.items()}
+    return [_with_text_keys(item) for item in value] if isinstance(value, list) else value
 
 
 class _Loader(yaml.SafeLoader):

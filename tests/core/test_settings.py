@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from tsd.errors import ConfigError
 from tsd.setting_sections import LogLevels
-from tsd.settings import advertised_host, load_settings
+from tsd.settings import advertised_host, load_settings, note_on_master, note_on_node
 
 
 @pytest.fixture
@@ -289,3 +289,45 @@ def test_whatever_stands_in_a_setting_is_read_or_is_a_fault_with_its_path(values
         paths = {path for path, _ in error.faults}
 
     assert paths <= set(NAMES) | {"tsd.mesh_port"}
+
+
+def test_a_digest_stands_for_what_a_file_says(load):
+    one = load("tsd: {node_id: a, labels: {x: y, 1: z}}\nteraslice: {workers: 3}").digest
+
+    assert one == load("# a word\nteraslice:\n  workers: 3\ntsd: {labels: {1: z, x: y}, node_id: a}").digest
+    assert (
+        one
+        == load(
+            "tsd: {node_id: a, labels: {x: y, 1: z}}\nteraslice: {workers: 3}", {"teraslice.port": 9}
+        ).digest
+    )
+    assert one != load("tsd: {node_id: a, labels: {x: y, 1: z}}\nteraslice: {workers: 4}").digest
+    assert load("").digest == load("tsd:\n").digest == load_settings(environ={"HOME": "/x"}).digest
+
+
+@pytest.mark.parametrize(
+    ("hostname", "listed", "node_id"),
+    [
+        ("big", "big, small", "big"),
+        ("big", "big.example, small.example", "big.example"),
+        ("big.example", "big, small", "big"),
+        ("big", "big.east, big.west", "big"),
+        ("big.east", "big.west", "big.east"),
+        ("other", "big, small", "other"),
+    ],
+)
+def test_a_host_finds_itself_among_the_nodes_of_the_file(load, monkeypatch, hostname, listed, node_id):
+    monkeypatch.setattr("socket.gethostname", lambda: hostname)
+    nodes = ", ".join(f"{name}: {{workers: 2}}" for name in listed.split(", "))
+
+    settings = load(f"tsd: {{nodes: {{{nodes}}}}}")
+
+    assert settings.node_id == node_id
+    assert (note_on_node(settings) == "") == (node_id in listed.split(", "))
+
+
+def test_a_master_notices_that_it_is_not_where_nodes_look_for_it(load):
+    assert note_on_master(load("teraslice: {master_hostname: 127.0.0.1}")) == ""
+    # an address for documentation (RFC 5737): nobody's own
+    assert "192.0.2.7" in note_on_master(load("teraslice: {master_hostname: 192.0.2.7}"))
+    assert "can not be resolved" in note_on_master(load("teraslice: {master_hostname: no.such.invalid}"))

@@ -64,10 +64,12 @@ def pids_of_session(session: int) -> list[int]:
 class Daemon:
     """One `tsd` command in a session of its own."""
 
-    def __init__(self, name: str, arguments: list[str], log_path: Path) -> None:
+    def __init__(
+        self, name: str, arguments: list[str], log_path: Path, environment: dict[str, str] | None = None
+    ) -> None:
         self.name = name
         self.log_path = log_path
-        environment = {
+        inherited = {
             key: value for key, value in os.environ.items() if not key.startswith(("TSD_", "NOTIFY_"))
         }
         with log_path.open("ab") as log:
@@ -77,7 +79,7 @@ class Daemon:
                 stdout=log,
                 stderr=log,
                 cwd=ROOT,
-                env=environment,
+                env=inherited | (environment or {}),
                 start_new_session=True,
             )
 
@@ -149,12 +151,16 @@ class Cluster:
         folder: Empty; everything goes there.
         workers: Slots of each node.
         settings: More of the cluster file, by dotted name.
+
+    Attributes:
+        environment: More variables of the daemons started from now on.
     """
 
     def __init__(self, folder: Path, *, workers: int = 4, **settings: Any) -> None:
         self.folder = folder
         self.data_dir = folder / "data"
         self.daemons: dict[str, Daemon] = {}
+        self.environment: dict[str, str] = {}
         self._clients: list[httpx.Client] = []
         self._settings: dict[str, dict[str, Any]] = {
             "terafoundation": {"log_level": "debug"},
@@ -173,6 +179,12 @@ class Cluster:
         for name, value in settings.items():
             section, _, key = name.partition(".")
             self._settings[section][key] = value
+
+    def write_config(self, name: str) -> Path:
+        """Write the cluster file of a daemon as the settings are now; a running one may read it again."""
+        config = self.folder / f"{name}.yaml"
+        config.write_text(yaml.safe_dump(self._settings))
+        return config
 
     # --- daemons --------------------------------------------------------------------------------
 
@@ -237,10 +249,12 @@ class Cluster:
         )
 
     def _start(self, name: str, arguments: list[str]) -> Daemon:
-        config = self.folder / f"{name}.yaml"
-        config.write_text(yaml.safe_dump(self._settings))
+        config = self.write_config(name)
         daemon = Daemon(
-            name, [arguments[0], "--config", str(config), *arguments[1:]], self.folder / f"{name}.log"
+            name,
+            [arguments[0], "--config", str(config), *arguments[1:]],
+            self.folder / f"{name}.log",
+            self.environment,
         )
         self.daemons[name] = daemon
         return daemon

@@ -71,11 +71,13 @@ def up(config: Path | None, data_dir: Path | None, port: int | None, workers: in
 @click.option("--port", type=int, metavar="N", help="Port of the REST API, instead of teraslice.port.")
 def master(config: Path | None, data_dir: Path | None, port: int | None) -> None:
     """Run the master daemon: REST API, scheduler and store of a cluster."""
-    settings = _load(config, _overrides(data_dir, port, None))
+    overrides = _overrides(data_dir, port, None)
+    settings = _load(config, overrides)
     import_structlog()
     from tsd.master.daemon import run_master  # noqa: PLC0415 - heavy, and faults of the file come first
+    from tsd.settings import load_settings  # noqa: PLC0415 - the same
 
-    sys.exit(run_master(settings))
+    sys.exit(run_master(settings, reload=lambda: load_settings(config, overrides)))
 
 
 @cli.command()
@@ -96,11 +98,14 @@ def node(
     overrides = _overrides(data_dir, None, None) | {"teraslice.master_hostname": master_hostname}
     settings = _load(config, overrides)
     node_id = node_id or settings.node_id
-    settings = settings.for_node(node_id, workers=workers)
     import_structlog()
     from tsd.node.daemon import run_node  # noqa: PLC0415 - heavy, and faults of the file come first
+    from tsd.settings import load_settings  # noqa: PLC0415 - the same
 
-    sys.exit(run_node(settings, node_id))
+    def reload() -> "Settings":
+        return load_settings(config, overrides).for_node(node_id, workers=workers)
+
+    sys.exit(run_node(settings.for_node(node_id, workers=workers), node_id, reload=reload))
 
 
 @cli.command()

@@ -55,6 +55,16 @@ host with everything on loopback addresses.
 A duration is a number of milliseconds or a text such as `90s`, `5 minutes`, `1.5 hours`. A size is a
 number of bytes or a text such as `10 MiB`. Relative paths are taken from the folder of the file. A key
 that tsd does not know is a fault, so that a misspelt setting is never silently ignored.
+
+Each host finds itself in the file: its node id is `--node-id`, else `tsd.node_id`, else the host name;
+where `tsd.nodes` has the host name with or without its domain, that is taken.
+
+`systemctl reload` (SIGHUP to `tsd master` or `tsd node`) reads the file again. With any fault in it
+nothing changes, and `settings.refused` in the log says why; else every change is logged. The column
+*reload* says when one holds: `at once`, for `new processes` (controllers and workers that start from
+then on), or after a `restart` of the daemon, which `systemctl status` names until then. `config` in
+`/cluster/state` and in `systemctl status` stands for what the file says: where it differs from the
+master's, a host has another file, and the master warns (`node.config_differs`).
 """
 SECTION_TITLES = {
     "terafoundation": "Logs and connections. Names and meanings are Teraslice's.",
@@ -79,11 +89,11 @@ def configuration_page() -> str:
     parts = [CONFIGURATION_HEAD]
     for section in SECTIONS:
         parts.append(f"## `{section}`\n\n{SECTION_TITLES[section]}\n")
-        parts.append("| setting | type | default | meaning |\n| --- | --- | --- | --- |")
+        parts.append("| setting | type | default | reload | meaning |\n| --- | --- | --- | --- | --- |")
         for setting in settings_of(section):
             kind = f"{setting.kind} ({setting.unit})" if setting.unit else setting.kind
             default = setting.default_text or f"`{_flow(setting.default)}`"
-            cells = [f"`{setting.key}`", kind, default, setting.doc]
+            cells = [f"`{setting.key}`", kind, default, setting.reload, setting.doc]
             parts.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
         parts.append("")
     parts.append("## Accepted and ignored\n")

@@ -143,7 +143,12 @@ class ProcessExit:
 
 @attrs.frozen(kw_only=True)
 class NodeHello:
-    """Node to master: here I am, and this is what I run."""
+    """Node to master: here I am, and this is what I run. Said again when its settings have changed.
+
+    Attributes:
+        config: Stands for the cluster file that it has read.
+        labels: Those that its settings give it.
+    """
 
     protocol: int
     version: str
@@ -156,6 +161,8 @@ class NodeHello:
     exits: tuple[ProcessExit, ...]
     mesh: MeshCounts = attrs.field(factory=MeshCounts)
     """Of the daemon's link, since it started."""
+    config: str = ""
+    labels: dict[str, str] = attrs.field(factory=dict)
 
 
 @attrs.frozen(kw_only=True)

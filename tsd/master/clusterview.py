@@ -26,7 +26,7 @@ class ClusterService:
         master_id = "master"
         while master_id in nodes:
             master_id += "~"
-        return {master_id: _master(master_id), **nodes}
+        return {master_id: _master(master_id, self.machine.settings.config), **nodes}
 
     def controllers(self) -> list[Document]:
         """Executions that run and whose controller is connected, by name and start, both descending."""
@@ -61,6 +61,8 @@ def _node(view: NodeView) -> Document:
         "state": view.state,
         "available": view.available,
         "active": [_process(process) for process in view.active],
+        "config": view.config,
+        "labels": dict(view.labels),
     }
 
 
@@ -71,7 +73,7 @@ def _process(view: ActiveView) -> Document:
     return document
 
 
-def _master(node_id: str) -> Document:
+def _master(node_id: str, config: str) -> Document:
     """The master as a node of its own, with the services that Teraslice's master runs."""
     pid = os.getpid()
     services = ("cluster_master", "assets_service")
@@ -88,6 +90,7 @@ def _master(node_id: str) -> Document:
             {"worker_id": number, "assignment": service, "pid": pid}
             for number, service in enumerate(services, 1)
         ],
+        "config": config,
     }
 
 

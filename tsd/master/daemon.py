@@ -11,7 +11,7 @@ import resource
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from tsd.assets.archive import Limits
 from tsd.assets.folders import AssetFolders
 from tsd.assets.host import this_host
 from tsd.assets.sweeping import keep_swept
+from tsd.core.cluster.events import SettingsChanged
 from tsd.core.cluster.machine import ClusterMachine
 from tsd.core.cluster.records import ClusterSettings
 from tsd.core.messages import KINDS
@@ -42,6 +43,7 @@ from tsd.master.letters import LetterService
 from tsd.master.metrics import MasterMetrics
 from tsd.master.requests import RequestCounter
 from tsd.master.service import MasterService
+from tsd.master.statusline import StatusLine
 from tsd.master.validation import JobChecker
 from tsd.mesh.codec import Codec
 from tsd.mesh.endpoint import Listener
@@ -50,10 +52,11 @@ from tsd.mesh.socket import listen_tcp
 from tsd.observe import log as logs
 from tsd.observe.looplag import LoopLag
 from tsd.observe.notify import Notifier
+from tsd.observe.reloading import Reloading, signals_of_reload
 from tsd.observe.titles import title_master
 from tsd.operations.registry import Registry
 from tsd.setting_fields import is_loopback
-from tsd.settings import Settings
+from tsd.settings import Settings, note_on_master
 from tsd.store.store import Store, open_store
 from tsd.store.writer import StoreHealth
 
@@ -63,14 +66,20 @@ API_FILE = "api.json"
 """In the data folder: `{"url", "mesh", "pid"}` of the master that runs."""
 OPEN_FILES = 65_536
 """Files and connections the master may have open, where the system allows it."""
+STATUS_EVERY_S = 2.0
+"""How often the line of `systemctl status` may change."""
 SHUT_DOWN_S = 3.0
 """How long the last decisions may take at the end; in an outage of the store they would take for ever."""
 
 
-def run_master(settings: Settings) -> int:
+def run_master(settings: Settings, *, reload: Callable[[], Settings] | None = None) -> int:
     """Run the master until SIGTERM or SIGINT; the exit code of the process.
 
     A second signal cuts off the requests that are still being answered.
+
+    Args:
+        settings: Of the cluster.
+        reload: Reads the settings again, on SIGHUP; raises ConfigError.
 
     Returns:
         0 after a clean end; 78 when a setting or port is wrong or a newer tsd wrote the store, 77 when the
@@ -83,7 +92,7 @@ def run_master(settings: Settings) -> int:
     notifier = Notifier.from_environment()
     code = 0
     try:
-        trio.run(_run, settings, notifier)
+        trio.run(_run, settings, notifier, reload)
     except* (ConfigError, AssetError, StoreError) as group:
         code = _complain(group)
     return code
@@ -105,22 +114,26 @@ def _complain(group: BaseExceptionGroup[Exception]) -> int:
     return exit_code_of(error)
 
 
-async def _run(settings: Settings, notifier: Notifier) -> None:
+async def _run(settings: Settings, notifier: Notifier, reload: Callable[[], Settings] | None) -> None:
     for warning in settings.warnings:
         log.warning("settings.noted", reason=warning)
     tsd = settings.tsd
     registry = Registry(tsd.operation_modules)
 
+    store_fault = ""
+
     def on_health(health: StoreHealth) -> None:
+        nonlocal store_fault
+        store_fault = "" if health.is_ok else health.reason
         if health.is_ok:
             log.info("store.recovered")
         else:
             log.error("store.failing", reason=health.reason)
-        notifier.status("serving" if health.is_ok else f"the store does not take writes: {health.reason}")
 
     host = f"[{tsd.mesh_listen}]" if ":" in tsd.mesh_listen else tsd.mesh_listen
     with (
         trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals,
+        signals_of_reload() as reload_signals,
         contextlib.closing(bind_api(tsd.listen, settings.teraslice.port)) as listener,
     ):
         async with (
@@ -141,16 +154,24 @@ async def _run(settings: Settings, notifier: Notifier) -> None:
             brain = Brain(machine=machine, store=store, listener=mesh, now=clock.now, bundles=bundles)
             lag = LoopLag()
             service = _service(settings, store, brain, registry=registry, lag=lag, bundles=bundles)
+            reloading = Reloading(
+                settings=settings,
+                load=reload,
+                apply=partial(_reconfigure, brain, service),
+                notifier=notifier,
+            )
             master = _Master(
                 settings=settings,
                 notifier=notifier,
+                reloading=reloading,
+                store_fault=lambda: store_fault,
                 listener=listener,
                 mesh=mesh,
                 brain=brain,
                 service=service,
                 lag=lag,
             )
-            await master.serve(signals)
+            await master.serve(signals, reload_signals)
 
 
 @attrs.frozen(eq=False, kw_only=True)
@@ -159,6 +180,8 @@ class _Master:
 
     settings: Settings
     notifier: Notifier
+    reloading: Reloading
+    store_fault: Callable[[], str]
     listener: socket.socket
     mesh: Listener
     brain: Brain
@@ -166,7 +189,7 @@ class _Master:
     lag: LoopLag
     stop: trio.Event = attrs.field(factory=trio.Event)
 
-    async def serve(self, signals: AsyncIterator[int]) -> None:
+    async def serve(self, signals: AsyncIterator[int], reload_signals: AsyncIterator[int]) -> None:
         """Serve until a signal comes, then end in order."""
         url = url_of(self.listener)
         app = create_api(
@@ -192,7 +215,11 @@ class _Master:
                     await requests.start(serve, app, self.listener, self.stop.wait)
                     nursery.start_soon(self._take_signals, signals, requests.cancel_scope)
                     log.info("master.ready", url=url, mesh=self.mesh.address, version=__version__)
-                    self.notifier.ready(f"serving at {url}")
+                    self.notifier.ready(f"Serving at {url}")
+                    nursery.start_soon(self.reloading.serve, reload_signals)
+                    nursery.start_soon(_look_at_own_name, self.settings)
+                    if self.notifier.address is not None:
+                        nursery.start_soon(self._keep_status)
             with trio.move_on_after(SHUT_DOWN_S):
                 await self.brain.shut_down()
             nursery.cancel_scope.cancel()
@@ -206,10 +233,20 @@ class _Master:
                 requests.cancel()
                 continue
             log.info("master.stopping", signal=name)
-            self.notifier.stopping("answering what is in flight")
+            self.notifier.stopping("Answering what is in flight")
             self.service.is_closing = True
             self.brain.watches.close()
             self.stop.set()
+
+    async def _keep_status(self) -> None:
+        """Keep the line of `systemctl status` true until the end begins."""
+        line = StatusLine(machine=self.brain.machine, now=trio.current_time)
+        while not self.stop.is_set():
+            text = f"{line.text(self.store_fault())}. {self.reloading.status().capitalize()}"
+            if line.is_new(text):
+                self.notifier.status(text)
+            with trio.move_on_after(STATUS_EVERY_S):
+                await self.stop.wait()
 
     async def _keep_watchdog(self) -> None:
         if self.notifier.watchdog_s is None:
@@ -217,6 +254,15 @@ class _Master:
         while True:
             self.notifier.watchdog()
             await trio.sleep(self.notifier.watchdog_s / 3)
+
+
+async def _look_at_own_name(settings: Settings) -> None:
+    """Warn when nodes would look for their master elsewhere; a resolver may take its time."""
+    if is_loopback(settings.tsd.mesh_listen):
+        return
+    note = await trio.to_thread.run_sync(note_on_master, settings, abandon_on_cancel=True)
+    if note:
+        log.warning("settings.noted", reason=note)
 
 
 def _service(
@@ -254,7 +300,7 @@ def _service(
         executions=ExecutionService(
             store=store,
             brain=brain,
-            confirm_within_s=teraslice.action_timeout_s + teraslice.network_latency_buffer_s,
+            confirm_within_s=_confirm_within_s(settings),
         ),
         letters=LetterService(store=store, brain=brain, checker=checker),
         cluster=ClusterService(machine=brain.machine),
@@ -263,6 +309,16 @@ def _service(
         requests=requests,
         metrics=metrics,
     )
+
+
+def _reconfigure(brain: Brain, service: MasterService, settings: Settings) -> None:
+    """Apply what a reload changed."""
+    service.executions.confirm_within_s = _confirm_within_s(settings)
+    brain.post(SettingsChanged(settings=_cluster_settings(settings)))
+
+
+def _confirm_within_s(settings: Settings) -> float:
+    return settings.teraslice.action_timeout_s + settings.teraslice.network_latency_buffer_s
 
 
 def _cluster_settings(settings: Settings) -> ClusterSettings:
@@ -277,6 +333,7 @@ def _cluster_settings(settings: Settings) -> ClusterSettings:
         slicer_allocation_attempts=teraslice.slicer_allocation_attempts,
         controller_lease_s=tsd.controller_lease_s,
         controller_restarts=tsd.controller_restarts,
+        config=settings.digest,
     )
 
 

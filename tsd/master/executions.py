@@ -43,12 +43,12 @@ class StopOptions:
     within_s: float | None = None
 
 
-@attrs.frozen(eq=False, kw_only=True)
+@attrs.define(eq=False, kw_only=True)
 class ExecutionService:
     """Use cases of executions; documents are as clients see them.
 
     Attributes:
-        confirm_within_s: How long a controller has to confirm a pause.
+        confirm_within_s: How long a controller has to confirm a pause; a reload may change it.
     """
 
     store: Store

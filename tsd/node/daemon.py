@@ -5,7 +5,7 @@ import os
 import platform
 import secrets
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from urllib.parse import quote
 
@@ -25,6 +25,7 @@ from tsd.core.cluster.node import (
     NotSent,
     Prepare,
     Prepared,
+    Reconfigured,
     Signal,
     Start,
     Started,
@@ -46,9 +47,10 @@ from tsd.node.library import Library
 from tsd.node.processes import NodeProcesses
 from tsd.observe import log
 from tsd.observe.notify import Notifier
+from tsd.observe.reloading import Reloading, signals_of_reload
 from tsd.observe.titles import title_node
 from tsd.operations.registry import STANDARD_MODULES
-from tsd.settings import Settings, advertised_host
+from tsd.settings import Settings, advertised_host, note_on_node
 
 EX_TEMPFAIL = 75
 """Exit code when another daemon runs as this node here; it may be on its way out."""
@@ -62,12 +64,16 @@ PRELOAD = ("tsd.controller.process", "tsd.worker.process", *STANDARD_MODULES)
 
 _RESOLVE_PAUSE_S = 1.0
 """Between attempts to find out which address of this host faces the master."""
+_DRAIN_AHEAD_S = 15.0
+"""A drain asks the service manager for so much more time again and again; a frozen one can not."""
 _SIGNALS = {"term": signal.SIGTERM, "kill": signal.SIGKILL}
 
 _log = structlog.get_logger()
 
 
-def run_node(settings: Settings, node_id: str | None = None) -> int:
+def run_node(
+    settings: Settings, node_id: str | None = None, *, reload: Callable[[], Settings] | None = None
+) -> int:
     """Run the node daemon until it is told to end; returns its exit code.
 
     Call it in a process without threads or event loop.
@@ -75,6 +81,7 @@ def run_node(settings: Settings, node_id: str | None = None) -> int:
     Args:
         settings: Of the cluster, or already of this node.
         node_id: Which node this is; what the settings say by default.
+        reload: Reads the settings again, on SIGHUP; raises ConfigError.
     """
     node_id = node_id or settings.node_id
     if settings.tsd.node_id != node_id:
@@ -84,10 +91,8 @@ def run_node(settings: Settings, node_id: str | None = None) -> int:
     notifier = Notifier.from_environment()
     try:
         with _only_one(settings, node_id):
-            processes = NodeProcesses(
-                fork_messages.Setup(settings=settings, entries=ENTRIES, preload=PRELOAD, node_id=node_id)
-            )
-            return trio.run(_run, settings, processes, notifier)
+            processes = NodeProcesses(_setup_of(settings))
+            return trio.run(_run, settings, processes, notifier, reload)
     except ConfigError as error:
         _log.error("node.misconfigured", reason=str(error))
         return exit_code_of(error)
@@ -95,6 +100,10 @@ def run_node(settings: Settings, node_id: str | None = None) -> int:
         reason = f"another daemon runs as node {node_id} in {settings.tsd.data_dir}"
         _log.error("node.already_running", node_id=node_id, reason=reason)
         return EX_TEMPFAIL
+
+
+def _setup_of(settings: Settings) -> fork_messages.Setup:
+    return fork_messages.Setup(settings=settings, entries=ENTRIES, preload=PRELOAD, node_id=settings.node_id)
 
 
 @contextmanager
@@ -111,24 +120,35 @@ def _only_one(settings: Settings, node_id: str) -> Iterator[None]:
         yield
 
 
-async def _run(settings: Settings, processes: NodeProcesses, notifier: Notifier) -> int:
+async def _run(
+    settings: Settings,
+    processes: NodeProcesses,
+    notifier: Notifier,
+    reload: Callable[[], Settings] | None,
+) -> int:
     structlog.contextvars.bind_contextvars(node_id=settings.node_id)
+    for warning in filter(None, (*settings.warnings, note_on_node(settings))):
+        _log.warning("settings.noted", reason=warning)
     address = _master_address(settings)
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(processes.run)
-        if notifier.watchdog_s is not None:
-            nursery.start_soon(_pet_watchdog, notifier, notifier.watchdog_s / 2)
-        notifier.ready(f"Looking for the master at {address}")
-        hostname = await _own_address(settings)
-        identity = f"{settings.node_id}~{secrets.token_hex(4)}"
-        options = mesh_options(settings)
-        async with dial_tcp(address, identity=identity, codec=Codec(KINDS), options=options) as dialer:
-            library = Library.of(settings, send=dialer.send)
-            library.sweep()
-            nursery.start_soon(keep_swept, library.folders, settings.tsd.keep_unused_assets_s)
-            shell = NodeShell(settings, hostname, processes, library, dialer=dialer, notifier=notifier)
-            code = await shell.run()
-        nursery.cancel_scope.cancel()
+    with signals_of_reload() as reload_signals:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(processes.run)
+            if notifier.watchdog_s is not None:
+                nursery.start_soon(_pet_watchdog, notifier, notifier.watchdog_s / 2)
+            notifier.ready(f"Looking for the master at {address}, config {settings.digest}")
+            hostname = await _own_address(settings)
+            identity = f"{settings.node_id}~{secrets.token_hex(4)}"
+            options = mesh_options(settings)
+            async with dial_tcp(address, identity=identity, codec=Codec(KINDS), options=options) as dialer:
+                library = Library.of(settings, send=dialer.send)
+                library.sweep()
+                nursery.start_soon(keep_swept, library.folders, settings.tsd.keep_unused_assets_s)
+                shell = NodeShell(
+                    settings, hostname, processes, library, dialer=dialer, notifier=notifier, reload=reload
+                )
+                nursery.start_soon(shell.reloading.serve, reload_signals)
+                code = await shell.run()
+            nursery.cancel_scope.cancel()
     return code
 
 
@@ -167,6 +187,10 @@ class NodeShell:
         library: The bundles of this node.
         dialer: The link to the master.
         notifier: Tells the service manager.
+        reload: Reads the settings again.
+
+    Attributes:
+        reloading: The settings as they are now.
     """
 
     def __init__(
@@ -178,9 +202,11 @@ class NodeShell:
         *,
         dialer: Dialer,
         notifier: Notifier,
+        reload: Callable[[], Settings] | None,
     ) -> None:
         self._master = _master_address(settings)
-        self._env = dict(settings.teraslice.env_vars)
+        self._hostname = hostname
+        self.reloading = Reloading(settings=settings, load=reload, apply=self._reconfigure, notifier=notifier)
         self._processes = processes
         self._library = library
         self._preparing: trio.Nursery | None = None
@@ -189,19 +215,28 @@ class NodeShell:
         self._specs: dict[str, ProcessSpec] = {}
         self._told_to_end: set[str] = set()
         self._was_welcome = False
-        self._machine = NodeMachine(
-            settings=NodeSettings(
-                node_id=settings.node_id,
-                hostname=hostname,
-                pid=os.getpid(),
-                slots=settings.teraslice.workers,
-                version=tsd.__version__,
-                python=platform.python_version(),
-                heartbeat_interval_s=settings.tsd.heartbeat_interval_s,
-                shutdown_timeout_s=settings.teraslice.shutdown_timeout_s,
-            )
-        )
+        self._status = ""
+        self._machine = NodeMachine(settings=self._machine_settings())
         self._driver: Driver[NodeEffects] = Driver(self._machine, tick=Tick(), perform=self._perform)
+
+    def _machine_settings(self) -> NodeSettings:
+        settings = self.reloading.settings
+        return NodeSettings(
+            node_id=settings.node_id,
+            hostname=self._hostname,
+            pid=os.getpid(),
+            slots=settings.teraslice.workers,
+            version=tsd.__version__,
+            python=platform.python_version(),
+            heartbeat_interval_s=settings.tsd.heartbeat_interval_s,
+            shutdown_timeout_s=settings.teraslice.shutdown_timeout_s,
+            config=settings.digest,
+            labels=settings.tsd.labels,
+        )
+
+    def _reconfigure(self, settings: Settings) -> None:
+        self._processes.set_up(_setup_of(settings))
+        self._driver.feed(Reconfigured(settings=self._machine_settings()))
 
     async def run(self) -> int:
         """Serve the master until the machine says that it is over; returns the exit code."""
@@ -236,6 +271,7 @@ class NodeShell:
                 self._driver.end(action.code, action.reason)
         self._library.release(self._machine.processes)
         self._note_welcome()
+        self._tell_status()
 
     async def _prepare(self, spec: ProcessSpec) -> None:
         try:
@@ -249,7 +285,8 @@ class NodeShell:
     def _start(self, spec: ProcessSpec) -> None:
         self._specs[spec.proc_id] = spec
         dial = spec.dial if spec.role is ProcessRole.WORKER else self._master
-        self._processes.spawn(attrs.evolve(spec, dial=dial, env={**self._env, **spec.env}))
+        env = self.reloading.settings.teraslice.env_vars
+        self._processes.spawn(attrs.evolve(spec, dial=dial, env={**env, **spec.env}))
 
     def _note_welcome(self) -> None:
         if self._machine.is_welcome == self._was_welcome:
@@ -257,10 +294,21 @@ class NodeShell:
         self._was_welcome = self._machine.is_welcome
         if self._was_welcome:
             _log.info("node.joined", master=self._master)
-            self._notifier.status(f"Connected to the master at {self._master}")
         else:
             _log.warning("node.master_lost", master=self._master)
-            self._notifier.status(f"Looking for the master at {self._master}")
+
+    def _tell_status(self) -> None:
+        """Keep the line of `systemctl status` true."""
+        link = "Connected to" if self._machine.is_welcome else "Looking for"
+        taken, slots = len(self._machine.processes), self._machine.settings.slots
+        end = "Draining, " if self._machine.is_draining else ""
+        status = (
+            f"{end}{taken} of {slots} slots in use. {link} the master at {self._master}."
+            f" {self.reloading.status().capitalize()}"
+        )
+        if status != self._status:
+            self._status = status
+            self._notifier.status(status)
 
     async def _hear_master(self) -> None:
         while True:
@@ -314,8 +362,17 @@ class NodeShell:
     async def _take_signals(self) -> None:
         with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
             is_first = True
-            async for number in signals:
-                _log.info("node.told_to_end", signal=signal.Signals(number).name, hurry=not is_first)
-                self._notifier.stopping("Draining" if is_first else "Ending at once")
-                self._driver.feed(Terminate(hurry=not is_first))
-                is_first = False
+            async with trio.open_nursery() as nursery:
+                async for number in signals:
+                    _log.info("node.told_to_end", signal=signal.Signals(number).name, hurry=not is_first)
+                    self._driver.feed(Terminate(hurry=not is_first))
+                    self._notifier.stopping()
+                    if is_first:
+                        nursery.start_soon(self._ask_for_time)
+                    is_first = False
+
+    async def _ask_for_time(self) -> None:
+        """Have the service manager wait while the drain goes on, which has an end of its own."""
+        while True:
+            self._notifier.extend_timeout(_DRAIN_AHEAD_S)
+            await trio.sleep(_DRAIN_AHEAD_S / 3)

@@ -19,13 +19,13 @@ MAX_PACKET_B = 1 << 20
 
 @attrs.frozen(kw_only=True)
 class Setup:
-    """Node to server, first: what all children have in common.
+    """Node to server, first: what all children have in common. Later ones hold for the next children.
 
     Attributes:
         settings: The settings of this cluster.
         entries: Role to the `module:function` that a child of that role calls with its `ProcessSpec`, the
             settings and its `BlackBox`; the function returns the exit code.
-        preload: Modules to import before the first fork.
+        preload: Modules to import before the first fork; of later ones it is not looked at.
         node_id: Whose server it is.
     """
 

@@ -92,6 +92,8 @@ class ForkServer:
                     self._spawn(message.spec)
                 case Signal():
                     self._signal(message)
+                case Setup():
+                    self._setup = message
                 case _:
                     raise TypeError(f"not for a fork server: {message!r}")
         return True

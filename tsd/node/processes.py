@@ -96,6 +96,11 @@ class NodeProcesses:
         """Signal a process, or it and all that it started; no effect when it has ended."""
         self._post(Signal(proc_id=proc_id, number=number, with_descendants=with_descendants))
 
+    def set_up(self, setup: Setup) -> None:
+        """Have this in common from the next process on."""
+        self._setup = setup
+        self._post(setup)
+
     def _post(self, message: ToServer) -> None:
         self._outbox.append(message)
         self._outbox_filled.set()

@@ -25,7 +25,7 @@ from structlog.typing import EventDict, WrappedLogger
 from typing_extensions import override
 
 from tsd.observe.journal import Journal, is_journal
-from tsd.setting_sections import TerafoundationSettings
+from tsd.setting_sections import LogLevels, TerafoundationSettings
 
 LEVELS = {"trace": 10, "debug": 10, "info": 20, "warn": 30, "error": 40, "fatal": 50}
 """Our level words as numbers of `logging`; there is nothing below debug."""
@@ -62,6 +62,7 @@ class _Sink:
     """A place that lines go to.
 
     Attributes:
+        place: `console` or `file`.
         level: Lowest number of `logging` that is written.
         render: Event to line, without the newline.
         stream: Where the lines go.
@@ -70,6 +71,7 @@ class _Sink:
         journal: Where they go instead, with fields, as long as it takes them.
     """
 
+    place: str
     level: int
     render: Callable[[EventDict], str]
     stream: IO[str]
@@ -111,7 +113,11 @@ class _Sinks:
 
     def at_level(self, level: int) -> "_Sinks":
         """The same places, all with this lowest level."""
-        leveled = tuple(attrs.evolve(sink, level=level) for sink in self._sinks)
+        return self.at_levels({sink.place: level for sink in self._sinks})
+
+    def at_levels(self, levels: Mapping[str, int]) -> "_Sinks":
+        """The same places, each with its own lowest level."""
+        leveled = tuple(attrs.evolve(sink, level=levels[sink.place]) for sink in self._sinks)
         return _Sinks(leveled, is_of_user_code=self.is_of_user_code)
 
     def log(self, **event: Any) -> None:
@@ -161,6 +167,7 @@ def configure(
         is_prefixed = not for_people and is_journal(stream)
         sinks.append(
             _Sink(
+                place="console",
                 level=LEVELS[settings.log_level.console],
                 render=render,
                 stream=stream,
@@ -172,6 +179,7 @@ def configure(
         file = Path(settings.log_path or ".") / LOG_FILE
         sinks.append(
             _Sink(
+                place="file",
                 level=LEVELS[settings.log_level.file],
                 render=_machine(role),
                 # One write a line in append mode, so the processes of a host can share the file.
@@ -210,6 +218,13 @@ def set_level(level: str | None) -> None:
     current = _current()
     if level is not None and current is not None:
         _apply(current.at_level(LEVELS[level]))
+
+
+def set_default_levels(levels: LogLevels) -> None:
+    """Change the lowest levels of the places of this process to what the settings say now."""
+    current = _current()
+    if current is not None:
+        _apply(current.at_levels({"console": LEVELS[levels.console], "file": LEVELS[levels.file]}))
 
 
 def redact(value: Any, key: str = "") -> Any:

@@ -2,7 +2,7 @@
 
 import attrs
 
-from tsd.core.cluster.records import ExecutionRecord, Intent
+from tsd.core.cluster.records import ClusterSettings, ExecutionRecord, Intent
 from tsd.core.messages import FromController as ControllerMessage
 from tsd.core.messages import FromNode as NodeMessage
 from tsd.core.messages import ToController, ToNode
@@ -124,6 +124,13 @@ class UndrainNode:
 
 
 @attrs.frozen(kw_only=True)
+class SettingsChanged:
+    """These settings hold from now on; the lease and the interval of beats are the same."""
+
+    settings: ClusterSettings
+
+
+@attrs.frozen(kw_only=True)
 class Shutdown:
     """The master ends: executions go on without it, nothing new is started or judged."""
 
@@ -146,6 +153,7 @@ Event = (
     | LogLevelRequested
     | DrainNode
     | UndrainNode
+    | SettingsChanged
     | Shutdown
     | Tick
 )

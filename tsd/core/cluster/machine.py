@@ -41,6 +41,7 @@ from tsd.core.cluster.events import (
     PauseRequested,
     RecordsStored,
     ResumeRequested,
+    SettingsChanged,
     Shutdown,
     StopRequested,
     Tick,
@@ -126,6 +127,8 @@ class ClusterMachine:
                     execution.restarts = 0
             case ExecutionAdded():
                 self._add(event.record)
+            case SettingsChanged():
+                self._reconfigure(event.settings, out)
             case Shutdown():
                 self._is_closing = True
             case Tick():
@@ -254,6 +257,12 @@ class ClusterMachine:
             self._scan_at = now + self.settings.heartbeat_interval_s
             self._nodes.probe(out, now)
             self._controllers.probe(out, now)
+
+    def _reconfigure(self, settings: ClusterSettings, out: Outbox) -> None:
+        self.settings = self._nodes.settings = self._controllers.settings = settings
+        for execution in self._roster:
+            execution.settings = execution.crew.settings = settings
+        self._nodes.compare_configs(out)
 
     # --- the end of each event ----------------------------------------------------------------
 

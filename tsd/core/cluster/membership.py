@@ -5,7 +5,7 @@ the process is gone. So the processes that really run on a node never outnumber 
 messages are lost or late.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 import attrs
 
@@ -53,6 +53,8 @@ class Node:
         is_draining: It ends what it runs and leaves.
         is_cordoned: An operator wants nothing placed on it.
         is_stale: It has to be sent a `NodeWanted`.
+        config: Stands for the cluster file that it has read.
+        labels: Those that its settings give it.
         contender: Peer and first hello of another process that has the same node id.
     """
 
@@ -73,6 +75,8 @@ class Node:
     exits_seen: tuple[str, ...] = ()
     contender: tuple[str, float] | None = None
     numbers: int = 0
+    config: str = ""
+    labels: Mapping[str, str] = attrs.field(factory=dict)
 
     @property
     def free(self) -> int:
@@ -137,11 +141,20 @@ class Members:
             python=hello.python,
             slots=hello.slots,
             revision=int(now * 1000),
+            config=hello.config,
+            labels=hello.labels,
         )
         self.nodes[node.node_id] = node
         self.peers[peer] = node
         self.room_changed = True
         return node
+
+    def update(self, node: Node, hello: NodeHello) -> bool:
+        """Take in what the settings of a node say now; whether that is anything new."""
+        is_new = (node.slots, node.config, node.labels) != (hello.slots, hello.config, hello.labels)
+        self.room_changed = self.room_changed or node.slots != hello.slots
+        node.slots, node.config, node.labels = hello.slots, hello.config, hello.labels
+        return is_new
 
     def remove(self, node: Node) -> list[Placement]:
         """Forget a node; returns what was placed on it. What it held is to be let go by the caller."""

@@ -14,6 +14,7 @@ How a shell drives it:
 A node ends nothing because the master is away: processes go on and are reported when it is back.
 """
 
+from collections.abc import Mapping
 from enum import Enum
 from typing import Literal, assert_never
 
@@ -58,6 +59,8 @@ class NodeSettings:
     python: str = ""
     heartbeat_interval_s: float = 1.0
     shutdown_timeout_s: float = 60.0
+    config: str = ""
+    labels: Mapping[str, str] = attrs.field(factory=dict)
 
 
 # --- events -----------------------------------------------------------------------------------
@@ -108,6 +111,13 @@ class Terminate:
 
 
 @attrs.frozen(kw_only=True)
+class Reconfigured:
+    """The settings are other ones now; id, pid and host are the same."""
+
+    settings: NodeSettings
+
+
+@attrs.frozen(kw_only=True)
 class NotSent:
     """A message to the master could not be sent; all of them are repeated anyway."""
 
@@ -119,7 +129,7 @@ class Tick:
     """The moment of `wake_at` has come."""
 
 
-Event = FromMaster | Prepared | Started | StartFailed | Exited | Terminate | NotSent | Tick
+Event = FromMaster | Prepared | Started | StartFailed | Exited | Terminate | Reconfigured | NotSent | Tick
 
 
 # --- effects ----------------------------------------------------------------------------------
@@ -222,6 +232,11 @@ class NodeMachine:
         """The master knows this node."""
         return self._is_welcome
 
+    @property
+    def is_draining(self) -> bool:
+        """It takes nothing more, and leaves."""
+        return self._leave_by is not None
+
     def handle(self, event: Event, *, now: float) -> NodeEffects:
         """Take in one event."""
         self._now = now
@@ -249,6 +264,8 @@ class NodeMachine:
                 self._ended_with(event.exit)
             case Terminate():
                 self._terminate(hurry=event.hurry)
+            case Reconfigured():
+                self._reconfigure(event.settings)
             case NotSent():
                 pass
             case Tick():
@@ -320,6 +337,11 @@ class NodeMachine:
                     self._actions.append(Prepare(spec=spec) if spec.assets else Start(spec=spec))
         self._say_beat()
 
+    def _reconfigure(self, settings: NodeSettings) -> None:
+        self.settings = settings
+        if self._is_welcome:
+            self._say_hello()
+
     def _say_hello(self) -> None:
         settings = self.settings
         self._beat_at = self._now + self._beat_s
@@ -335,6 +357,8 @@ class NodeMachine:
                 runs=self._runs(),
                 exits=tuple(self._exits.values()),
                 mesh=self._mesh(),
+                config=settings.config,
+                labels=dict(settings.labels),
             )
         )
 

@@ -114,6 +114,10 @@ class NodeDesk:
                 slots=node.slots,
                 runs=len(hello.runs),
             )
+            self._compare_config(node, out)
+        elif self.members.update(node, hello):
+            out.log("node.changed", node_id=node.node_id, slots=node.slots, config=node.config)
+            self._compare_config(node, out)
         self._hear_link(node, now)
         self.counting.hear_node(node.node_id, peer, hello.mesh)
         welcome = NodeWelcome(
@@ -123,6 +127,18 @@ class NodeDesk:
         self._compare(node, hello, out, now)
         self._drop_unreported(node, hello, out, now)
         node.is_stale = True
+
+    def compare_configs(self, out: Outbox) -> None:
+        """Warn of nodes that have read another cluster file than the master."""
+        for node in self.members.nodes.values():
+            self._compare_config(node, out)
+
+    def _compare_config(self, node: Node, out: Outbox) -> None:
+        ours = self.settings.config
+        if ours and node.config and node.config != ours:
+            out.log(
+                "node.config_differs", is_warning=True, node_id=node.node_id, config=node.config, ours=ours
+            )
 
     def _give_way(self, older: Node, peer: str, hello: NodeHello, out: Outbox, now: float) -> bool:
         """Whether the process that has this node id already is gone, so that a new one takes its place."""

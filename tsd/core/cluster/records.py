@@ -13,6 +13,7 @@ class ClusterSettings:
         kill_margin_s: Time between the SIGKILL of what outlived a stop and the moment at which the
             execution counts as stopped whatever is still reported.
         young_s: A process that ends sooner than this after its start is started again with back-off.
+        config: Stands for the cluster file that the master has read.
     """
 
     version: str = ""
@@ -26,6 +27,7 @@ class ClusterSettings:
     controller_restarts: int = 5
     kill_margin_s: float = 3.0
     young_s: float = 10.0
+    config: str = ""
 
 
 @attrs.frozen(kw_only=True)

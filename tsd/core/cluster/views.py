@@ -1,5 +1,7 @@
 """What the API shows of the cluster: plain records, made from the state of the cluster core."""
 
+from collections.abc import Mapping
+
 import attrs
 
 from tsd.core.cluster.counting import ClusterCounts
@@ -40,6 +42,8 @@ class NodeView:
     state: str
     available: int
     active: tuple[ActiveView, ...]
+    config: str
+    labels: Mapping[str, str]
 
 
 @attrs.frozen(kw_only=True)
@@ -190,6 +194,8 @@ def view_node(node: Node) -> NodeView:
         state="connected" if node.link.is_reachable else "disconnected",
         available=node.free,
         active=active,
+        config=node.config,
+        labels=node.labels,
     )
 
 

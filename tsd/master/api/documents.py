@@ -366,6 +366,10 @@ class Node:
     available: Annotated[int, Meta(description="free slots")]
     active: list[Process]
     tsd_version: str | UnsetType = UNSET
+    config: Annotated[str | UnsetType, Meta(description="stands for the cluster file that it has read")] = (
+        UNSET
+    )
+    labels: Annotated[dict[str, str] | UnsetType, Meta(description="from its settings")] = UNSET
 
 
 @attrs.frozen(kw_only=True)

@@ -81,12 +81,16 @@ class CreateExecution:
 
     def _values(self, now_ms: int) -> dict[str, Any]:
         workers = self.document.get("workers")
+        intent = Intent(
+            workers=workers if isinstance(workers, int) else 1,
+            log_level=self.document.get("log_level") or None,
+        )
         return {
             "ex_id": self.ex_id,
             "job_id": self.job_id,
             "status": Status.PENDING.value,
             "generation": 0,
-            "intent": _encode_intent(Intent(workers=workers if isinstance(workers, int) else 1)),
+            "intent": _encode_intent(intent),
             "created": now_ms,
             "updated": now_ms,
             "has_errors": 0,

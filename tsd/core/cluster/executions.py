@@ -121,6 +121,7 @@ class Execution:
         """
         self = cls.from_record(record, settings, members)
         self.crew.seats = Seats(first_start=int(now))
+        self.crew.is_displaced = bool(members.drains)  # perhaps; until a worker is found or placed
         if record.controller_node is not None and record.status is not Status.PENDING:
             self.controller = self._expect(record.generation, record.controller_node, now)
             self.controller.grant(now, settings.controller_lease_s)
@@ -274,7 +275,9 @@ class Execution:
             return None
         missing = self.crew.seats.missing(self.intent.workers, now)
         if self.controller is not None:
-            if not missing or now < self.settle_until or self.controller.is_revoked:
+            # One that is dismissed takes its workers with it in a moment.
+            is_over = self.controller.is_revoked or self.controller.is_dismissed
+            if not missing or now < self.settle_until or is_over:
                 return None
             return Ask(
                 ex_id=self.ex_id, controller=False, workers=missing, has_workers=bool(self.crew.seats.placed)
@@ -282,7 +285,7 @@ class Execution:
         if now < self.not_before:
             return None
         # What is left of an older generation makes room for the first worker in a moment.
-        needs = 1 if self.members.has_processes(self.ex_id, reachable=True) else 2
+        needs = 1 if self.members.leaves_room(self.ex_id) else 2
         return Ask(
             ex_id=self.ex_id,
             controller=True,
@@ -298,6 +301,8 @@ class Execution:
         for node_id in grant.workers:
             seat = self.crew.seats.hold(node_id, self.intent.workers, now)
             self.members.hold(self.members.nodes[node_id], self.ex_id, seat.number)
+        if grant.workers:
+            self.settle_workers()
         self.fill_seats(now)
 
     def _start_generation(self, node_id: str, out: Outbox, now: float) -> None:
@@ -450,6 +455,27 @@ class Execution:
             self.crew.seats.fill(seat, proc_id, now)
             self.members.want(node, self._spec(proc_id, seat.number))
 
+    def settle_workers(self) -> None:
+        """A worker has its place after a drain had taken others away."""
+        if self.crew.is_displaced:
+            self.crew.is_displaced = False
+            self.is_stale = True
+
+    def displace_worker(self, proc_id: str) -> None:
+        """The node of a worker, which was told to end, is drained: its seat is free for another node."""
+        self.crew.step_aside(proc_id)
+        self.is_stale = True
+
+    def dismiss_controller(self, out: Outbox, now: float) -> None:
+        """The node of the controller, which was told to end, is drained: its end is no fault."""
+        controller = self.controller
+        if controller is None:
+            return
+        controller.is_dismissed = True
+        self.crew.let_go_of_all()
+        if self.members.node_of(self.ex_id, controller.proc_id) is None:  # its node had not heard of it yet
+            self.lose_controller("was not started: its node is drained", out, now, is_fault=False)
+
     def worker_ended(self, ended: ProcessExit, now: float, *, is_fault: bool) -> None:
         """A worker of this generation ended; the controller hears of it until it has said so."""
         if self.controller is not None:
@@ -464,6 +490,8 @@ class Execution:
     def adopt(self, node: Node, run: ProcessReport, now: float) -> ProcessSpec | None:
         """Recognise a process that a master before this one had placed.
 
+        A worker that is to leave takes no seat: another may have it already.
+
         Returns:
             What the node is to go on running, None when the process is not wanted.
         """
@@ -477,11 +505,16 @@ class Execution:
             if self.members.node_of(self.ex_id, run.proc_id) is not None:
                 return None
             controller.node_id = node.node_id
+            controller.is_dismissed = run.ending
             return self._spec(run.proc_id, 0)
-        if not self.settle_until or name.number > self.intent.workers:
+        if not self.settle_until:
             return None
-        if not self.crew.seats.adopt(name.number, node.node_id, run.proc_id, now):
-            return None
+        if not run.ending and not node.is_to_be_empty:
+            if name.number > self.intent.workers:
+                return None
+            if not self.crew.seats.adopt(name.number, node.node_id, run.proc_id, now):
+                return None
+            self.settle_workers()
         return self._spec(run.proc_id, name.number)
 
     def _spec(self, proc_id: str, number: int) -> ProcessSpec:
@@ -531,7 +564,7 @@ class Execution:
             paused=self.intent.paused,
             stop=stop,
             stop_within_s=within_s,
-            workers=self.intent.workers,
+            workers=0 if self.crew.waits_for_room else self.intent.workers,
             exits=tuple(self.crew.exits.values()),
             log_level=self.intent.log_level,
         )

@@ -68,6 +68,7 @@ class Controller:
         address: Where workers dial.
         lease_until: Until when it may hand out slices, counted from the last answer to it.
         is_revoked: It gets no more answers, so that the lease runs out.
+        is_dismissed: It was told to end so that the next generation goes on elsewhere.
         report_seq: The last status report that was taken in.
         gap_seq: A report that did not fit and seemed to have overtaken another; taken as it is next time.
     """
@@ -82,6 +83,7 @@ class Controller:
     address: str = ""
     lease_until: float = 0.0
     is_revoked: bool = False
+    is_dismissed: bool = False
     report_seq: int = 0
     gap_seq: int = 0
 

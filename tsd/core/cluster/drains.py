@@ -1,8 +1,8 @@
 """Nodes on which nothing is to run: how what is there leaves in good order, and goes on elsewhere.
 
 The same for a node that an operator drains and for one whose daemon was told to end. Workers are replaced at
-once, where there is room: the old one ends its running slice, takes no other, and leaves. A controller has to be
-gone before the next generation of it starts, so it ends first: it waits for what runs and has all records
+once, where there is room: the old one ends its running slice, takes no other, and leaves. A controller has to
+be gone before the next generation of it starts, so it ends first: it waits for what runs and has all records
 stored.
 """
 

@@ -130,6 +130,7 @@ class Controller:
     counts: ControllerCounts = attrs.field(factory=ControllerCounts)
     is_silent: bool = False
     lazy: bool = False
+    is_replaceable: bool = True
 
     def report(self, event, reason=""):
         self.seq += 1
@@ -169,6 +170,7 @@ class Controller:
             exits_seen=tuple(self.exits),
             stats=self.stats,
             counts=self.counts,
+            replaceable=self.is_replaceable,
         )
 
     def take(self, message, now):

@@ -396,6 +396,8 @@ class ControllerBeat:
         exits_seen: Exits of `Wanted.exits` taken in.
         metadata: All metadata of the execution as a JSON object, put in by the shell; empty when it was never
             changed there.
+        replaceable: Another controller could go on from here. A slicer that is not recoverable has to end
+            where it began.
     """
 
     ex_id: str
@@ -408,6 +410,7 @@ class ControllerBeat:
     stats: ExecutionStats
     counts: ControllerCounts = attrs.field(factory=ControllerCounts)
     metadata: str = attrs.field(default="", validator=_is_metadata)
+    replaceable: bool = True
 
 
 @attrs.frozen(kw_only=True)

@@ -86,6 +86,7 @@ class NodeService:
         machine = self.brain.machine
         return {
             **_document(view),
+            "staying": machine.staying(view.node_id),
             "capacity": room_of(machine.capacity()),
             "waiting": [attrs.asdict(each) for each in machine.waiting(WAITING_SHOWN)],
         }

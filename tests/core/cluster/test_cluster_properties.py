@@ -221,7 +221,11 @@ class RandomCluster(RuleBasedStateMachine):
                 assert (node.drain is not None) == (node.node_id in self.cluster.store.drains)
                 if node.drain is not None:
                     assert not node.held
-                    assert not any(each.is_wanted for each in node.placements.values())
+                    wanted = [each for each in node.placements.values() if each.is_wanted]
+                    for each in wanted:  # but a controller that has not called the new master yet
+                        controller = master._roster.get(each.ex_id).controller
+                        assert controller.proc_id == each.proc_id
+                        assert controller.is_replaceable is None
 
     @invariant()
     def generations_never_fall(self):

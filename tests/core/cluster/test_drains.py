@@ -243,6 +243,7 @@ def test_draining_again_and_again_never_fails_an_execution():
 def test_a_controller_that_ends_after_an_undrain_has_made_no_fault():
     cluster = Cluster(a=3)
     cluster.start("x", 2)
+    cluster.run(2)
     cluster.host("a").ignores_term = True
     drain(cluster, "a")
     undrain(cluster, "a")
@@ -297,6 +298,46 @@ def test_what_is_being_stopped_is_stopped_all_the_same():
     cluster.run(12)
 
     assert cluster.status("x") is Status.STOPPED
+    assert cluster.running() == []
+
+
+def an_execution_that_can_not_be_continued(**nodes):
+    cluster = Cluster(**nodes)
+    cluster.start("x", 1)
+    cluster.controller("x").is_replaceable = False
+    cluster.run(2)
+    return cluster
+
+
+def test_a_controller_whose_slicer_is_not_recoverable_stays_until_its_execution_ends():
+    """Its successor could only fail the execution."""
+    cluster = an_execution_that_can_not_be_continued(a=2, b=2)
+    node_id = cluster.controller_host("x").node_id
+
+    drain(cluster, "a")
+    drain(cluster, "b")
+    restart_master(cluster)
+    cluster.run(60)
+    assert cluster.running() == [(node_id, "x/1/c")]
+    assert (state(cluster, node_id), cluster.master.staying(node_id)) == ("draining", ["x"])
+    assert events(cluster).count("controller.stays") == 2  # each master says it once
+
+    cluster.join("c", 2)
+    cluster.run(2)
+    assert cluster.spread("x") == {"c": 1}
+    cluster.finish("x")
+    assert cluster.status("x") is Status.COMPLETED
+    assert (state(cluster, node_id), cluster.master.staying(node_id)) == ("drained", [])
+
+
+def test_a_time_that_was_given_ends_also_a_controller_that_stays():
+    cluster = an_execution_that_can_not_be_continued(a=2)
+
+    drain(cluster, "a", within_s=20)
+    cluster.run(15)
+    assert cluster.running() == [("a", "x/1/c")]
+
+    cluster.run(10)
     assert cluster.running() == []
 
 

@@ -131,6 +131,7 @@ class ControllerDesk:
         controller = execution.controller
         assert controller is not None
         execution.stats = beat.stats
+        controller.is_replaceable = beat.replaceable
         if controller.is_revoked:
             out.send(controller.proc_id, Refused(reason=f"node {controller.node_id} was lost"))
             return

@@ -3,7 +3,8 @@
 The same for a node that an operator drains and for one whose daemon was told to end. Workers are replaced at
 once, where there is room: the old one ends its running slice, takes no other, and leaves. A controller has to
 be gone before the next generation of it starts, so it ends first: it waits for what runs and has all records
-stored.
+stored. One whose slicer is not recoverable can have no successor: it stays until its execution ends, with
+workers elsewhere.
 """
 
 import math
@@ -11,7 +12,7 @@ import math
 import attrs
 
 from tsd.core.cluster.events import NodeChanged, Outbox, SaveDrain
-from tsd.core.cluster.membership import Members, Node
+from tsd.core.cluster.membership import Members, Node, Placement
 from tsd.core.cluster.records import Drain
 from tsd.core.cluster.roster import Roster
 from tsd.core.cluster.views import NodeView, view_absent, view_node
@@ -85,6 +86,8 @@ class DrainDesk:
             self.release(node)
         until = node.drain.until if node.drain is not None else None
         for placement in list(node.placements.values()):
+            if placement.is_wanted and self._stays(node, placement, out, now):
+                continue
             was_wanted = placement.is_wanted
             self.members.end(placement.ex_id, placement.proc_id, until=math.inf if until is None else until)
             execution = self.roster.get(placement.ex_id)
@@ -95,6 +98,38 @@ class DrainDesk:
                 execution.displace_worker(placement.proc_id)
             elif execution.controller and execution.controller.proc_id == placement.proc_id:
                 execution.dismiss_controller(out, now)
+
+    def staying(self, node_id: str) -> list[str]:
+        """Executions whose controllers can not leave a node that is to be drained."""
+        return [
+            each.ex_id
+            for each in self.roster
+            if each.controller is not None
+            and each.controller.node_id == node_id
+            and each.controller.is_replaceable is False
+            and node_id in self.members.drains
+        ]
+
+    def _stays(self, node: Node, placement: Placement, out: Outbox, now: float) -> bool:
+        """Whether a controller is left where it is: it has no successor, or has not said yet."""
+        execution = self.roster.get(placement.ex_id)
+        controller = execution.controller if execution is not None else None
+        if controller is None or controller.proc_id != placement.proc_id or node.is_draining:
+            return False
+        until = node.drain.until if node.drain is not None else None
+        if controller.may_leave or (until is not None and now >= until):
+            return False
+        if controller.is_replaceable is False and not controller.has_told_staying:
+            controller.has_told_staying = True
+            words = "its slicer is not recoverable, so it stays until the execution ends"
+            out.log(
+                "controller.stays",
+                is_warning=True,
+                ex_id=placement.ex_id,
+                node_id=node.node_id,
+                reason=words,
+            )
+        return True
 
     def release(self, node: Node) -> None:
         """Give up the slots that are held on a node; what runs there stays."""

@@ -210,6 +210,10 @@ class ClusterMachine:
         """
         return self._drains.view(node_id)
 
+    def staying(self, node_id: str) -> list[str]:
+        """Executions whose controllers stay on a drained node, as their slicers are not recoverable."""
+        return self._drains.staying(node_id)
+
     def waiting(self, limit: int) -> list[WaitingView]:
         """The oldest executions of which something does not run yet, at most `limit`."""
         room = self._room()

@@ -494,6 +494,9 @@ class Waiting:
 class NodeWithRoom(NodeEntry):
     """A node, and what there is of room in the cluster for what it ran."""
 
+    staying: Annotated[
+        list[Id], Meta(description="executions that can not leave: their slicers are not recoverable")
+    ]
     capacity: Annotated[CapacityCheck, Meta(description="as in `/ready`")]
     waiting: Annotated[list[Waiting], Meta(description="executions that wait, at most 100, oldest first")]
 

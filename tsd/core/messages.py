@@ -397,7 +397,7 @@ class ControllerBeat:
         metadata: All metadata of the execution as a JSON object, put in by the shell; empty when it was never
             changed there.
         replaceable: Another controller could go on from here. A slicer that is not recoverable has to end
-            where it began.
+            where it began; None until the slicer says which it is.
     """
 
     ex_id: str
@@ -410,7 +410,7 @@ class ControllerBeat:
     stats: ExecutionStats
     counts: ControllerCounts = attrs.field(factory=ControllerCounts)
     metadata: str = attrs.field(default="", validator=_is_metadata)
-    replaceable: bool = True
+    replaceable: bool | None = True
 
 
 @attrs.frozen(kw_only=True)

@@ -29,11 +29,6 @@ class Crew:
     exits: dict[str, ProcessExit] = attrs.field(factory=dict, init=False)
     is_displaced: bool = False
 
-    @property
-    def waits_for_room(self) -> bool:
-        """A drain has taken all workers, and there was no slot for any since."""
-        return self.is_displaced and not self.seats.placed
-
     def end(self, ended: ProcessExit, now: float, *, is_fault: bool) -> None:
         """A worker ended; it is replaced, with back-off only when it is to blame itself."""
         if len(self.exits) < MAX_EXITS_TOLD:

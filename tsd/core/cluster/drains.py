@@ -95,7 +95,7 @@ class DrainDesk:
                 continue
             self.roster.touch(execution)
             if placement.role is ProcessRole.WORKER:
-                execution.displace_worker(placement.proc_id)
+                execution.crew.step_aside(placement.proc_id)
             elif execution.controller and execution.controller.proc_id == placement.proc_id:
                 execution.dismiss_controller(out, now)
 

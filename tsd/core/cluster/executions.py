@@ -69,6 +69,7 @@ class Execution:
         revision: Of the last `Wanted`.
         is_stale: The controller has to be sent a `Wanted`.
         metadata: What its controllers have said of it last, as JSON; empty when nothing.
+        workers_told: How many workers the controller was told that it may miss.
     """
 
     settings: ClusterSettings
@@ -93,6 +94,7 @@ class Execution:
     is_stale: bool = False
     sent_at: float = 0.0
     metadata: str = ""
+    workers_told: int = 0
 
     @classmethod
     def from_record(cls, record: ExecutionRecord, settings: ClusterSettings, members: Members) -> "Execution":
@@ -301,8 +303,7 @@ class Execution:
         for node_id in grant.workers:
             seat = self.crew.seats.hold(node_id, self.intent.workers, now)
             self.members.hold(self.members.nodes[node_id], self.ex_id, seat.number)
-        if grant.workers:
-            self.settle_workers()
+            self.crew.is_displaced = False
         self.fill_seats(now)
 
     def _start_generation(self, node_id: str, out: Outbox, now: float) -> None:
@@ -455,16 +456,13 @@ class Execution:
             self.crew.seats.fill(seat, proc_id, now)
             self.members.want(node, self._spec(proc_id, seat.number))
 
-    def settle_workers(self) -> None:
-        """A worker has its place after a drain had taken others away."""
-        if self.crew.is_displaced:
-            self.crew.is_displaced = False
-            self.is_stale = True
+    def workers_missed(self, now: float) -> int:
+        """How many workers the controller may miss: none while it is the master that can place none.
 
-    def displace_worker(self, proc_id: str) -> None:
-        """The node of a worker, which was told to end, is drained: its seat is free for another node."""
-        self.crew.step_aside(proc_id)
-        self.is_stale = True
+        That is so when a drain has left no slot for any, and while it still waits for nodes to call.
+        """
+        is_held_up = self.crew.is_displaced or now < self.settle_until
+        return 0 if is_held_up and not self.crew.seats.placed else self.intent.workers
 
     def dismiss_controller(self, out: Outbox, now: float) -> None:
         """The node of the controller, which was told to end, is drained: its end is no fault."""
@@ -509,13 +507,17 @@ class Execution:
             return self._spec(run.proc_id, 0)
         if not self.settle_until:
             return None
-        if not run.ending and not node.is_to_be_empty:
-            if name.number > self.intent.workers:
-                return None
+        is_leaving = run.ending or node.is_to_be_empty or self.is_surplus(run.proc_id)
+        if not is_leaving:
             if not self.crew.seats.adopt(name.number, node.node_id, run.proc_id, now):
                 return None
-            self.settle_workers()
+            self.crew.is_displaced = False
         return self._spec(run.proc_id, name.number)
+
+    def is_surplus(self, proc_id: str) -> bool:
+        """Whether a process is a worker beyond the number that is wanted."""
+        name = parse_process_id(proc_id)
+        return name is not None and name.number > self.intent.workers
 
     def _spec(self, proc_id: str, number: int) -> ProcessSpec:
         is_worker = number > 0
@@ -549,6 +551,7 @@ class Execution:
         """The wanted state under a new revision. Revisions follow the clock, as those of nodes do."""
         self.revision = max(self.revision + 1, int(now * 1000))
         self.is_stale = False
+        self.workers_told = self.workers_missed(now)
         return self.present_wanted(now)
 
     def present_wanted(self, now: float) -> Wanted:
@@ -564,7 +567,7 @@ class Execution:
             paused=self.intent.paused,
             stop=stop,
             stop_within_s=within_s,
-            workers=0 if self.crew.waits_for_room else self.intent.workers,
+            workers=self.workers_told,
             exits=tuple(self.crew.exits.values()),
             log_level=self.intent.log_level,
         )

@@ -321,7 +321,8 @@ class ClusterMachine:
             self._place(out, now)
         for execution in self._roster.touched():
             controller = execution.controller
-            if execution.is_stale and execution.is_active and controller and controller.is_welcomed:
+            is_stale = execution.is_stale or execution.workers_told != execution.workers_missed(now)
+            if is_stale and execution.is_active and controller and controller.is_welcomed:
                 out.send(controller.proc_id, execution.next_wanted(now))
             if not execution.is_active and not self._members.has_processes(execution.ex_id, reachable=False):
                 self._roster.forget(execution)

@@ -154,8 +154,11 @@ class NodeDesk:
             execution = self.roster.get(run.ex_id)
             spec = execution.adopt(node, run, now) if execution else None
             self.members.adopt(node, run, spec)
-            if execution is not None:
-                self.roster.touch(execution)
+            if execution is None:
+                continue
+            self.roster.touch(execution)
+            if execution.is_surplus(run.proc_id):
+                self.members.end(run.ex_id, run.proc_id, until=now + self.settings.shutdown_timeout_s)
 
     def _drop_unreported(self, node: Node, hello: NodeHello, out: Outbox, now: float) -> None:
         """A controller that an earlier master placed on this node has ended if the node does not run it."""

@@ -131,7 +131,7 @@ class ExecutionMachine:
         self._plan: RecoveryPlan | None = None
         self._is_resumed = False
         self._is_recoverable = False
-        self._is_replaceable = True
+        self._is_replaceable: bool | None = None
         self._is_replayed = False
         self._starts_slicer = False
         self._positions: list[SlicerPosition] = []

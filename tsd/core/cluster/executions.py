@@ -123,7 +123,8 @@ class Execution:
         """
         self = cls.from_record(record, settings, members)
         self.crew.seats = Seats(first_start=int(now))
-        self.crew.is_displaced = bool(members.drains)  # perhaps; until a worker is found or placed
+        # Nobody remembers why it has no worker, if it has none; a drain may be over whose work still waits.
+        self.crew.is_displaced = True
         if record.controller_node is not None and record.status is not Status.PENDING:
             self.controller = self._expect(record.generation, record.controller_node, now)
             self.controller.grant(now, settings.controller_lease_s)

@@ -56,27 +56,21 @@ class Draining:
     def show(self, node: Document) -> None:
         """Say how it is, if that is news."""
         self._left = node["processes"]
-        words = f"{self.node_id}: {describe(node)}"
-        if words != self._said:
-            self._said = words
-            self.say(words)
+        self._tell(f"{self.node_id}: {describe(node)}")
 
-    def wait(self) -> int:
-        """Wait until nothing runs there, somebody undrains it, or Ctrl-C; the exit code.
+    def run(self, *, timeout: str | None, waits: bool) -> int:
+        """Drain the node, and wait until nothing runs there, somebody undrains it, or Ctrl-C; the exit code.
 
         A master that is started again meanwhile goes on with it, so one that does not answer is waited for.
         """
         with held_signals():
+            node: Document | None = self.store.drain(self.node_id, timeout=timeout)
             while True:
-                try:
-                    node = self.store.one(self.node_id)
-                except MasterUnreachable as error:
-                    self._tell(f"{error}; what was wished is stored, waiting for it")
-                else:
+                if node is not None:
                     self.show(node)
                     if "drain_since" not in node:
                         return exit_codes.FAILED
-                    if not node["processes"]:
+                    if not (node["processes"] and waits):
                         return exit_codes.OK
                 if asked_to_stop(LOOK_EVERY_S):
                     self.say(
@@ -84,6 +78,15 @@ class Draining:
                         f" `tsd undrain {self.node_id}` takes that back"
                     )
                     return exit_codes.STOPPED
+                node = self._look()
+
+    def _look(self) -> Document | None:
+        """How the node is now; None when the master does not answer."""
+        try:
+            return self.store.one(self.node_id)
+        except MasterUnreachable as error:
+            self._tell(f"{error}; what was wished is stored, waiting for it")
+            return None
 
     def _tell(self, words: str) -> None:
         if words != self._said:

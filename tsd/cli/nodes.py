@@ -50,12 +50,7 @@ def drain(*, node: str, no_wait: bool, timeout: str | None, url: str) -> None:
     from tsd.cli.node_store import Draining  # noqa: PLC0415 - `tsd --help` is to be quick
 
     with told():
-        store = _store(url)
-        draining = Draining(store, node, say=click.echo)
-        draining.show(store.drain(node, timeout=timeout))
-        if no_wait:
-            return
-        sys.exit(draining.wait())
+        sys.exit(Draining(_store(url), node, say=click.echo).run(timeout=timeout, waits=not no_wait))
 
 
 @click.command()

@@ -51,7 +51,7 @@ test-slow: $(FLIGHTS) ## the slow tests only
 	$(BIN)/pytest -q $(PARALLEL) -m slow
 
 sim: setup ## replay a seed of the simulated cluster (make sim SEED=17), or run COUNT of them
-	$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--count $(or $(COUNT),5000))
+	$(BIN)/python -m tests.simulation $(if $(GOOD_DAYS),--good-days) $(if $(SEED),--seed $(SEED),--count $(or $(COUNT),5000))
 
 bench: setup ## every figure that tsd is held to, in less than ten minutes; ONLY=groups for some of them
 	$(BIN)/python -m bench $(if $(ONLY),--only $(ONLY))

@@ -9,7 +9,7 @@ TsdError
 │   └─ RemoteWireError    the peer did; never ends a daemon
 ├─ StateError
 │   ├─ IllegalTransition  the status does not allow this event; HTTP 422
-│   ├─ NotFound           no such job or execution; HTTP 404
+│   ├─ NotFound           no such job, execution or node; HTTP 404
 │   ├─ NotActive          the execution has ended or was never there; HTTP 404
 │   ├─ Conflict           something else is already running; HTTP 409
 │   ├─ Gone               the job was deleted; HTTP 410

@@ -70,3 +70,37 @@ async def test_whoever_waits_is_told_when_the_master_ends(nursery, autojump_cloc
         await watch.until(TERMINAL_STATUSES, now=Status.RUNNING)
     with watches.watch("x") as late, pytest.raises(NotReady):
         await late.until(TERMINAL_STATUSES, now=Status.RUNNING)
+
+
+async def test_whoever_waits_for_nodes_looks_again_when_one_changes(nursery, autojump_clock):
+    watches = Watches()
+    empty = []
+    looks = []
+
+    async def change():
+        for node_id in ("a", "b"):
+            await trio.sleep(1)
+            empty.append(node_id)
+            watches.tell_of_nodes()
+
+    def is_empty():
+        looks.append(trio.current_time())
+        return "b" in empty
+
+    nursery.start_soon(change)
+    await watches.until_nodes(is_empty)
+
+    assert len(looks) == 3
+
+
+async def test_whoever_waits_for_nodes_is_told_when_the_master_ends(nursery, autojump_clock):
+    watches = Watches()
+
+    async def end():
+        await trio.sleep(1)
+        watches.close()
+
+    nursery.start_soon(end)
+    with pytest.raises(NotReady):
+        await watches.until_nodes(lambda: False)
+    await watches.until_nodes(lambda: True)

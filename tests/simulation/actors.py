@@ -17,6 +17,7 @@ from tsd.core.execution.machine import ExecutionMachine
 from tsd.core.execution.worker import WorkerMachine
 from tsd.core.messages import (
     Message,
+    NodeWanted,
     ProcessExit,
     ProcessSpec,
     RecordBatch,
@@ -117,9 +118,11 @@ class Master(Actor):
         records = [r for r in world.store.executions.values() if r.status not in world.terminal]
         self.machine = ClusterMachine.restore(
             sorted(records, key=lambda r: r.created),
+            world.store.drains.values(),
             settings=world.cluster_settings,
             now=self.now,
         )
+        self._drained = set(world.store.drains)
         self._queue: deque[Any] = deque()
         self._is_committing = False
         self._taken: dict[str, int] = {}
@@ -211,6 +214,11 @@ class Master(Actor):
             except self.world.refusals as refusal:
                 self.world.say("master refuses", refusal)
                 continue
+            if isinstance(event, cluster.DrainNode):
+                self._drained.add(event.node_id)
+            elif isinstance(event, cluster.UndrainNode):
+                self._drained.discard(event.node_id)
+            self._check_drained(effects.sends)
             saves.extend(effects.saves)
             sends.extend(effects.sends)
         if not saves and not sends:
@@ -236,6 +244,16 @@ class Master(Actor):
             self.after(self.world.rng.uniform(0.0005, 0.005), commit)
         else:
             commit()
+
+    def _check_drained(self, sends: tuple[cluster.Send, ...]) -> None:
+        """On a drained node nothing is to run but a controller that has no successor, or has not said so yet."""
+        for send in sends:
+            host = send.peer.partition("~")[0]
+            if isinstance(send.message, NodeWanted) and host in self._drained:
+                for spec in send.message.processes:
+                    is_old = spec.proc_id in self.world.begun
+                    if spec.role is ProcessRole.WORKER or not is_old:
+                        raise BrokenPromise(f"{spec.proc_id} is to run on {host}, which is drained")
 
 
 class Node(Actor):
@@ -281,6 +299,7 @@ class Node(Actor):
             else:
                 child = Worker(self.world, self, spec)
             self.children[spec.proc_id] = child
+            self.world.begun.add(spec.proc_id)
             self.world.processes[spec.proc_id] = child
             self.feed(nodes.Started(proc_id=spec.proc_id, pid=pid))
             child.begin()
@@ -502,6 +521,7 @@ class Worker(Child):
         self.running = n
         plan = self.world.plans[self.spec.ex_id]
         key = tuple(json.loads(request).values())
+        self.world.runs[plan.lineage, key] += 1
         if key in plan.poison:
             self.after(0.001, lambda: self.die(signal=11))
             return

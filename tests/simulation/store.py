@@ -4,8 +4,8 @@ import json
 
 import attrs
 
-from tsd.core.cluster.events import Save, SaveGeneration, SaveIntent, SaveMetadata, SaveStatus
-from tsd.core.cluster.records import ExecutionRecord
+from tsd.core.cluster.events import Save, SaveDrain, SaveGeneration, SaveIntent, SaveMetadata, SaveStatus
+from tsd.core.cluster.records import Drain, ExecutionRecord
 from tsd.core.messages import RecordBatch, RecoveryAsk, RecoveryPage
 from tsd.core.records import (
     REPLAYED_STATES,
@@ -40,10 +40,16 @@ class SimulatedStore:
     def __init__(self) -> None:
         self.executions: dict[str, ExecutionRecord] = {}
         self.slices: dict[Key, StoredSlice] = {}
+        self.drains: dict[str, Drain] = {}
         self.is_down = False
 
     def apply(self, saves: list[Save]) -> None:
         for save in saves:
+            if isinstance(save, SaveDrain):
+                self.drains.pop(save.node_id, None)
+                if save.drain is not None:
+                    self.drains[save.node_id] = save.drain
+                continue
             record = self.executions[save.ex_id]
             match save:
                 case SaveStatus():

@@ -3,7 +3,8 @@
 import pytest
 
 from tests.simulation.store import BrokenPromise
-from tests.simulation.world import simulate
+from tests.simulation.world import simulate, simulate_good_days
+from tsd.core.cluster.membership import Members
 from tsd.core.execution.desk import WorkerDesk
 
 ONCE_BROKEN = [2, 3, 5, 381, 449, 1374, 1782]
@@ -22,6 +23,22 @@ def simulate_all(seeds):
 
 def test_every_promise_holds_over_seeds():
     simulate_all(range(5000, 5040))
+
+
+def simulate_all_good_days(seeds):
+    for seed in seeds:
+        simulate_good_days(seed)
+
+
+def test_draining_nodes_fails_nothing_and_runs_no_slice_twice():
+    simulate_all_good_days(range(7000, 7030))
+
+
+def test_a_core_that_kills_instead_of_draining_is_caught(monkeypatch):
+    monkeypatch.setattr(Members, "end", lambda self, ex_id, proc_id, *, until: self.kill(ex_id, proc_id))
+
+    with pytest.raises(BrokenPromise):
+        simulate_all_good_days(range(20))
 
 
 @pytest.mark.slow

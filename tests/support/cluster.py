@@ -11,6 +11,7 @@ from tsd.core.cluster.events import (
     FromNode,
     NotSent,
     RecordsStored,
+    SaveDrain,
     SaveGeneration,
     SaveIntent,
     SaveMetadata,
@@ -62,6 +63,7 @@ class Store:
         self.records: dict[str, ExecutionRecord] = {}
         self.history: dict[str, list[Status]] = {}
         self.saves = []
+        self.drains = {}
 
     def add(self, record):
         self.records[record.ex_id] = record
@@ -69,6 +71,11 @@ class Store:
 
     def save(self, save):
         self.saves.append(save)
+        if isinstance(save, SaveDrain):
+            self.drains.pop(save.node_id, None)
+            if save.drain is not None:
+                self.drains[save.node_id] = save.drain
+            return
         record = self.records[save.ex_id]
         match save:
             case SaveStatus():
@@ -123,6 +130,7 @@ class Controller:
     counts: ControllerCounts = attrs.field(factory=ControllerCounts)
     is_silent: bool = False
     lazy: bool = False
+    is_replaceable: bool = True
 
     def report(self, event, reason=""):
         self.seq += 1
@@ -162,6 +170,7 @@ class Controller:
             exits_seen=tuple(self.exits),
             stats=self.stats,
             counts=self.counts,
+            replaceable=self.is_replaceable,
         )
 
     def take(self, message, now):
@@ -319,7 +328,9 @@ class Cluster:
     # --- the parts ---
 
     def start_master(self):
-        self.master = ClusterMachine.restore(self.store.unended(), settings=self.settings, now=self.now)
+        self.master = ClusterMachine.restore(
+            self.store.unended(), self.store.drains.values(), settings=self.settings, now=self.now
+        )
 
     def crash_master(self):
         self.master = None

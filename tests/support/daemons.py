@@ -328,7 +328,7 @@ class Cluster:
         return {
             node_id: node
             for node_id, node in self.get("/cluster/state").items()
-            if node["state"] == "connected"
+            if node["state"] != "disconnected"
             and not any(process["assignment"] == "cluster_master" for process in node["active"])
         }
 

@@ -1,15 +1,12 @@
 """`tsd assets`: making bundles of operations, and keeping them in a cluster."""
 
 import re
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from tsd.cli import exit_codes
+from tsd.cli.told import URL_OPTION, told
 
 if TYPE_CHECKING:
     from tsd.cli.bundle_build import Built
@@ -17,14 +14,6 @@ if TYPE_CHECKING:
 
 _FOLDER = click.Path(path_type=Path, file_okay=False, exists=True)
 _SOURCE = click.Path(path_type=Path, exists=True)
-URL_OPTION = click.option(
-    "--url",
-    envvar="TSD_URL",
-    default="http://127.0.0.1:5678",
-    show_default=True,
-    metavar="URL",
-    help="Where the master is; else $TSD_URL.",
-)
 
 
 @click.group()
@@ -47,7 +36,7 @@ def init(name: str, folder: Path | None) -> None:
     """
     from tsd.cli.bundle_template import init as make  # noqa: PLC0415 - `tsd --help` is to be quick
 
-    with _told():
+    with told():
         folder = folder or Path(name)
         for path in make(name, folder):
             click.echo(folder / path)
@@ -74,7 +63,7 @@ def build(folder: Path, output: Path | None, wheels: Path | None) -> None:
     """
     from tsd.cli import bundle_build  # noqa: PLC0415 - `tsd --help` is to be quick
 
-    with _told():
+    with told():
         if wheels is not None:
             for name in bundle_build.collect_wheels(folder, wheels):
                 click.echo(f"wheel      {name}")
@@ -96,7 +85,7 @@ def deploy(*, source: Path, replace: bool, force: bool, url: str) -> None:
     The same bytes once more change nothing. With --replace the old bundle is deleted only after the new one
     was found good.
     """
-    with _told():
+    with told():
         if source.is_dir():
             from tsd.cli.bundle_build import build as make  # noqa: PLC0415 - heavy
 
@@ -112,7 +101,7 @@ def deploy(*, source: Path, replace: bool, force: bool, url: str) -> None:
 @URL_OPTION
 def list_(name: str | None, url: str) -> None:
     """List the bundles of the cluster, newest first; * in NAME stands for anything."""
-    with _told():
+    with told():
         rows = [("name", "version", "created", "id", "operations")]
         for asset in _store(url).find(name):
             operations = ", ".join(asset.get("operations") or ())
@@ -128,7 +117,7 @@ def list_(name: str | None, url: str) -> None:
 @URL_OPTION
 def show(bundle: str, url: str) -> None:
     """Show what the cluster knows about a bundle; of a name, its newest version."""
-    with _told():
+    with told():
         for key, value in _store(url).one(bundle).items():
             click.echo(f"{key + ':':<16}{', '.join(value) if isinstance(value, list) else value}")
 
@@ -144,7 +133,7 @@ def delete(*, bundle: str, force: bool, url: str) -> None:
     """
     if ":" not in bundle and not re.fullmatch("[0-9a-f]{40}", bundle):
         raise click.UsageError(f"say which version of {bundle} is to be deleted, as in {bundle}:1.0.0")
-    with _told():
+    with told():
         click.echo(f"deleted  {_store(url).delete(bundle, is_forced=force)}")
 
 
@@ -163,27 +152,3 @@ def _show_built(built: "Built") -> None:
         click.echo(f"{offer.kind:<10} {offer.name}")
     if built.note:
         click.echo(f"note: {built.note}", err=True)
-
-
-@contextmanager
-def _told() -> Iterator[None]:
-    """Say what went wrong in one line, and end with the exit code for it."""
-    from tsd.cli.client import ApiError, MasterUnreachable  # noqa: PLC0415 - `tsd --help` is to be quick
-    from tsd.errors import AssetError, TsdError  # noqa: PLC0415 - the same
-
-    try:
-        yield
-    except (ApiError, MasterUnreachable) as error:
-        is_invalid = isinstance(error, ApiError) and error.status == 422
-        _end(error, exit_codes.CONFIG if is_invalid else exit_codes.FAILED)
-    except AssetError as error:
-        _end(error, exit_codes.CONFIG)
-    except PermissionError as error:
-        _end(error, exit_codes.PERMISSION)
-    except (TsdError, OSError) as error:
-        _end(error, exit_codes.FAILED)
-
-
-def _end(error: Exception, code: int) -> None:
-    click.echo(f"tsd: {error}", err=True)
-    sys.exit(code)

@@ -10,6 +10,7 @@ import click
 from tsd import __version__
 from tsd.cli import exit_codes
 from tsd.cli.bundles import assets
+from tsd.cli.nodes import drain, nodes, undrain
 from tsd.observe.lean import import_structlog
 
 if TYPE_CHECKING:
@@ -155,6 +156,9 @@ def run(
 
 
 cli.add_command(assets)
+cli.add_command(nodes)
+cli.add_command(drain)
+cli.add_command(undrain)
 
 
 @cli.group()

@@ -112,13 +112,18 @@ class ProcessSpec:
 
 @attrs.frozen(kw_only=True)
 class ProcessReport:
-    """A process that a node runs now."""
+    """A process that a node runs now.
+
+    Attributes:
+        ending: It was told to end. A master that has just started knows that only from here.
+    """
 
     proc_id: str
     role: ProcessRole
     ex_id: str = attrs.field(validator=_is_of_execution)
     job_id: str
     pid: int
+    ending: bool = False
 
 
 @attrs.frozen(kw_only=True)
@@ -178,7 +183,7 @@ class NodeWanted:
     """Master to node: all that you are to run.
 
     A process that runs and stands in neither list is killed at once. One in `endings` is told to
-    drain (SIGTERM) and killed after so many seconds.
+    drain (SIGTERM) and killed after so many seconds, which may be infinite.
     """
 
     revision: int
@@ -262,7 +267,8 @@ class Wanted:
         paused: Hand out nothing.
         stop: None to go on, `drain` to end after the running slices, `now` to end at once.
         stop_within_s: Time left to drain, seconds.
-        workers: How many worker processes the master wants to have running.
+        workers: How many worker processes the master wants to have running; 0 while a drain has taken them
+            all and there is no other slot for any, so that none is missed.
         exits: Worker processes that ended and that this controller has not acknowledged.
         log_level: Level for the job's processes, None for the default.
     """
@@ -401,6 +407,8 @@ class ControllerBeat:
         exits_seen: Exits of `Wanted.exits` taken in.
         metadata: All metadata of the execution as a JSON object, put in by the shell; empty when it was never
             changed there.
+        replaceable: Another controller could go on from here. A slicer that is not recoverable has to end
+            where it began; None until the slicer says which it is.
     """
 
     ex_id: str
@@ -413,6 +421,7 @@ class ControllerBeat:
     stats: ExecutionStats
     counts: ControllerCounts = attrs.field(factory=ControllerCounts)
     metadata: str = attrs.field(default="", validator=_is_metadata)
+    replaceable: bool | None = True
 
 
 @attrs.frozen(kw_only=True)

@@ -14,7 +14,16 @@ import structlog
 import trio
 
 from tsd.core.cluster import events
-from tsd.core.cluster.events import Answer, Effects, Event, ExecutionAdded, Happened, NotSent, StatusChanged
+from tsd.core.cluster.events import (
+    Answer,
+    Effects,
+    Event,
+    ExecutionAdded,
+    Happened,
+    NodeChanged,
+    NotSent,
+    StatusChanged,
+)
 from tsd.core.cluster.machine import ClusterMachine
 from tsd.core.cluster.records import parse_process_id
 from tsd.core.cluster.requests import Request
@@ -69,7 +78,7 @@ class Brain:
     Attributes:
         machine: The cluster core; others may ask it questions, never feed it.
         bundles: The zips that nodes ask for; None where there are none.
-        watches: Who waits for a status.
+        watches: Who waits for a status, or for a node.
         ended: How many executions ended in each terminal status since this master started.
         changed_at: When the status of an execution that has not ended was stored, if this master did it.
     """
@@ -254,6 +263,8 @@ class Brain:
                         self._intake.forget(action.ex_id)
                         self.ended[action.status] += 1
                         del self.changed_at[action.ex_id]
+                case NodeChanged():
+                    self.watches.tell_of_nodes()
                 case Happened():
                     write = log.warning if action.is_warning else log.info
                     write(action.event, **action.facts)

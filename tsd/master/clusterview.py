@@ -22,7 +22,7 @@ class ClusterService:
 
     def state(self) -> Document:
         """Nodes by id, and the master, which takes no slot of theirs."""
-        nodes = {node_id: _node(view) for node_id, view in self.machine.cluster_state().items()}
+        nodes = {node_id: node_document(view) for node_id, view in self.machine.cluster_state().items()}
         master_id = "master"
         while master_id in nodes:
             master_id += "~"
@@ -49,7 +49,8 @@ class ClusterService:
         return {"controllers": totals, "slicer": totals}
 
 
-def _node(view: NodeView) -> Document:
+def node_document(view: NodeView) -> Document:
+    """A node as clients see it, with what it runs."""
     return {
         "node_id": view.node_id,
         "hostname": view.hostname,

@@ -41,6 +41,7 @@ from tsd.master.http import bind_api, serve_api, url_of
 from tsd.master.jobs import JobService
 from tsd.master.letters import LetterService
 from tsd.master.metrics import MasterMetrics
+from tsd.master.nodes import NodeService
 from tsd.master.requests import RequestCounter
 from tsd.master.service import MasterService
 from tsd.master.statusline import StatusLine
@@ -148,7 +149,10 @@ async def _run(settings: Settings, notifier: Notifier, reload: Callable[[], Sett
         ):
             clock = Clock()
             machine = ClusterMachine.restore(
-                await store.load_unended(), settings=_cluster_settings(settings), now=clock.now()
+                await store.load_unended(),
+                await store.load_drains(),
+                settings=_cluster_settings(settings),
+                now=clock.now(),
             )
             bundles = BundleFiles(tsd.data_dir / FOLDER, tsd.max_asset_size)
             brain = Brain(machine=machine, store=store, listener=mesh, now=clock.now, bundles=bundles)
@@ -304,6 +308,7 @@ def _service(
         ),
         letters=LetterService(store=store, brain=brain, checker=checker),
         cluster=ClusterService(machine=brain.machine),
+        nodes=NodeService(brain=brain),
         assets=assets,
         brain=brain,
         requests=requests,

@@ -229,8 +229,11 @@ def _put_cluster(sheet: Sheet, reading: Reading) -> None:
             sheet.put(names.ENDED, reading.ended.get(status, 0), status)
         else:
             sheet.put(names.EXECUTIONS, sum(each.status is status for each in cluster.executions), status)
-    sheet.put(names.NODES, cluster.capacity.nodes_connected, "connected")
-    sheet.put(names.NODES, cluster.capacity.nodes_away, "disconnected")
+    room = cluster.capacity
+    sheet.put(names.NODES, room.nodes_taking_work, "connected")
+    sheet.put(names.NODES, room.nodes_draining, "draining")
+    sheet.put(names.NODES, room.nodes_drained, "drained")
+    sheet.put(names.NODES, room.nodes_away, "disconnected")
     sheet.put(names.SLOTS, cluster.capacity.slots)
     sheet.put(names.SLOTS_FREE, cluster.capacity.slots_free)
 

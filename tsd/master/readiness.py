@@ -31,7 +31,7 @@ def readiness_of(brain: Brain, health: StoreHealth, *, is_closing: bool) -> Read
     """
     store = _check(f"the store does not take writes: {health.reason}" if not health.is_ok else "")
     mesh = _check(brain.fault)
-    capacity = _room(brain.machine.capacity())
+    capacity = room_of(brain.machine.capacity())
     reasons = ["the master is ending"] if is_closing else []
     reasons += [check["reason"] for check in (store, mesh) if not check["ok"]]
     store["since"] = _iso(health.since_ms)
@@ -42,15 +42,17 @@ def _check(fault: str) -> dict[str, Any]:
     return {"ok": False, "reason": fault} if fault else {"ok": True}
 
 
-def _room(capacity: Capacity) -> dict[str, Any]:
+def room_of(capacity: Capacity) -> dict[str, Any]:
+    """What the nodes have to give, as clients see it."""
     fault = ""
     if not capacity.nodes_connected:
         fault = "no node is connected: jobs are stored and wait"
     elif not capacity.nodes_taking_work:
-        fault = "every connected node is draining: jobs are stored and wait"
+        fault = "every connected node is drained: jobs are stored and wait, what runs there goes on elsewhere"
     return {
         **_check(fault),
         "nodes": capacity.nodes_connected,
+        "nodes_drained": capacity.nodes_draining + capacity.nodes_drained,
         "slots": capacity.slots,
         "slots_free": capacity.slots_free,
     }

@@ -10,6 +10,7 @@ from tsd.master.executions import ExecutionService
 from tsd.master.jobs import JobService
 from tsd.master.letters import LetterService
 from tsd.master.metrics import MasterMetrics
+from tsd.master.nodes import NodeService
 from tsd.master.readiness import Readiness, readiness_of
 from tsd.master.requests import RequestCounter
 from tsd.store.store import Store
@@ -32,6 +33,7 @@ class MasterService:
     executions: ExecutionService
     letters: LetterService
     cluster: ClusterService
+    nodes: NodeService
     assets: AssetService
     brain: Brain
     requests: RequestCounter

@@ -1,6 +1,6 @@
-"""Waiting for statuses of executions by events, without asking again and again."""
+"""Waiting for statuses of executions, and for nodes, by events, without asking again and again."""
 
-from collections.abc import Container, Iterator
+from collections.abc import Callable, Container, Iterator
 from contextlib import contextmanager
 
 import attrs
@@ -53,9 +53,10 @@ class Watch:
 
 @attrs.define(eq=False)
 class Watches:
-    """Everybody who waits, by execution."""
+    """Everybody who waits, by execution, and for nodes."""
 
     _watches: dict[str, list[Watch]] = attrs.field(factory=dict)
+    _nodes_changed: trio.Event = attrs.field(factory=trio.Event)
     _is_over: bool = False
 
     @contextmanager
@@ -77,9 +78,26 @@ class Watches:
         for watch in self._watches.get(ex_id, ()):
             watch.tell(status, is_over=self._is_over)
 
+    async def until_nodes(self, condition: Callable[[], bool]) -> None:
+        """Wait until something is so of the nodes; it is looked at when one changes.
+
+        Raises:
+            NotReady: The master ends before that.
+        """
+        while not condition():
+            if self._is_over:
+                raise NotReady("the master is ending; what was wished of the node holds")
+            await self._nodes_changed.wait()
+
+    def tell_of_nodes(self) -> None:
+        """A node changed: wake those who wait for one."""
+        self._nodes_changed.set()
+        self._nodes_changed = trio.Event()
+
     def close(self) -> None:
         """The master ends: whoever waits, and whoever begins to, is told so."""
         self._is_over = True
+        self.tell_of_nodes()
         for watches in self._watches.values():
             for watch in watches:
                 watch.tell(None, is_over=True)

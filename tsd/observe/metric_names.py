@@ -116,7 +116,7 @@ PENDING_AGE = _gauge("tsd_pending_age_seconds", "Age of the oldest execution tha
 
 # --- nodes --------------------------------------------------------------------------------------
 
-NODES = _gauge("tsd_nodes", "Nodes that are connected, and those whose return is waited for", "state")
+NODES = _gauge("tsd_nodes", "Nodes by state; disconnected are those whose return is waited for", "state")
 SLOTS = _gauge("tsd_slots", "Slots of connected nodes")
 SLOTS_FREE = _gauge("tsd_slots_free", "Slots on which something may be placed now")
 

@@ -8,12 +8,13 @@ import msgspec
 from sqlalchemy import Connection, RowMapping, exists, func, insert, select, update
 from sqlalchemy.exc import DBAPIError
 
-from tsd.core.cluster.events import Save, SaveGeneration, SaveIntent, SaveMetadata, SaveStatus
+from tsd.core.cluster.events import Save, SaveDrain, SaveGeneration, SaveIntent, SaveMetadata, SaveStatus
 from tsd.core.cluster.records import ExecutionRecord, Intent
 from tsd.core.records import ExecutionStats, RecoveryMode, Status
 from tsd.errors import Conflict, NotFound, StoreCorrupt
 from tsd.store.assets import check_assets
 from tsd.store.documents import Document, decode, encode, shown_execution, stored_execution
+from tsd.store.drains import store_drain
 from tsd.store.fields import EXECUTION_FIELDS, order_by
 from tsd.store.jobs import CreateJob, check_startable
 from tsd.store.letters import letter_counts
@@ -119,12 +120,18 @@ class ApplySaves:
             Conflict: A status is not the expected one, or a generation would go down.
         """
         for save in self.saves:
+            if isinstance(save, SaveDrain):
+                store_drain(connection, save)
+                continue
             row = _row(connection, save.ex_id)
             values = _changes(save, row, now_ms)
             connection.execute(update(executions).where(executions.c.ex_no == row["ex_no"]).values(values))
 
 
-def _changes(save: Save, row: RowMapping, now_ms: int) -> dict[str, Any]:
+_SaveOfExecution = SaveStatus | SaveGeneration | SaveIntent | SaveMetadata
+
+
+def _changes(save: _SaveOfExecution, row: RowMapping, now_ms: int) -> dict[str, Any]:
     match save:
         case SaveStatus():
             return _status_changes(save, row, now_ms)

@@ -36,7 +36,7 @@ from sqlalchemy import (
 from tsd.core.records import TERMINAL_STATUSES, SliceState
 from tsd.store.sqlite import json_field, json_number
 
-HEAD: Final = "0005"
+HEAD: Final = "0006"
 """Version of this schema: the last migration. Later versions compare as greater text."""
 
 INT = BigInteger().with_variant(Integer(), "sqlite")
@@ -255,3 +255,14 @@ dead_letter_losses = Table(
     sqlite_strict=True,
 )
 """How many of the oldest letters of an execution gave way to later ones; only where there are any."""
+
+node_drains = Table(
+    "node_drains",
+    metadata,
+    Column("node_id", Text, primary_key=True),
+    Column("since", INT, nullable=False),
+    Column("until", INT),
+    sqlite_strict=True,
+)
+"""Nodes on which operators want nothing to run, here or away. What still runs on one at `until` is killed;
+null when it has the time that it needs."""

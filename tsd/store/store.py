@@ -13,10 +13,10 @@ from sqlalchemy import Connection
 
 from tsd.core.assets import AssetRecord
 from tsd.core.cluster.events import Save
-from tsd.core.cluster.records import ExecutionRecord
+from tsd.core.cluster.records import Drain, ExecutionRecord
 from tsd.core.messages import RecordBatch, RecoveryAsk, RecoveryPage
 from tsd.errors import NotFound
-from tsd.store import assets, executions, jobs, letters, records, recovery, sqlite
+from tsd.store import assets, drains, executions, jobs, letters, records, recovery, sqlite
 from tsd.store.datalock import locked
 from tsd.store.documents import Document
 from tsd.store.listing import Page
@@ -143,6 +143,10 @@ class Store:
     async def load_unended(self) -> list[ExecutionRecord]:
         """What a master that starts has to go on with, oldest first."""
         return await self.read(executions.load_unended)
+
+    async def load_drains(self) -> list[Drain]:
+        """The nodes that are to be drained, by id."""
+        return await self.read(drains.load_drains)
 
     async def source_chain(self, ex_id: str) -> tuple[str, ...]:
         """An execution and the chain of those it recovers, newest first. Raises NotFound."""

@@ -10,9 +10,11 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from tests.support.cluster import SETTINGS, Cluster
 from tsd.core.cluster.events import (
+    DrainNode,
     PauseRequested,
     ResumeRequested,
     StopRequested,
+    UndrainNode,
     WorkersRequested,
 )
 from tsd.core.cluster.node import Terminate
@@ -104,6 +106,24 @@ class RandomCluster(RuleBasedStateMachine):
             host.feed(Terminate())
             self.cluster.settle()
 
+    @precondition(lambda self: self.cluster.master is not None)
+    @rule(index=st.integers(0, 9), within_s=st.sampled_from([None, None, 0.0, 5.0]))
+    def drain_node(self, index, within_s):
+        if host := self.pick_host(index):
+            self.ask(DrainNode(node_id=host.node_id, within_s=within_s))
+
+    @precondition(lambda self: self.cluster.master is not None)
+    @rule(index=st.integers(0, 9))
+    def undrain_node(self, index):
+        if node_id := self.pick(self.cluster.store.drains, index):
+            self.ask(UndrainNode(node_id=node_id))
+
+    @rule(index=st.integers(0, 9), ignores_term=st.booleans())
+    def let_processes_take_their_time(self, index, ignores_term):
+        """As those do that are in the middle of a long slice."""
+        if host := self.pick_host(index):
+            host.ignores_term = ignores_term
+
     @rule()
     def crash_master(self):
         self.cluster.crash_master()
@@ -193,6 +213,21 @@ class RandomCluster(RuleBasedStateMachine):
                 assert len(wanted) <= node.slots
 
     @invariant()
+    def nothing_is_to_run_on_in_a_drained_node(self):
+        """Nor does a slot of it wait for anything; and the store knows of every drain."""
+        if master := self.cluster.master:
+            assert master._members.drains == self.cluster.store.drains
+            for node in master._members.nodes.values():
+                assert (node.drain is not None) == (node.node_id in self.cluster.store.drains)
+                if node.drain is not None:
+                    assert not node.held
+                    wanted = [each for each in node.placements.values() if each.is_wanted]
+                    for each in wanted:  # but a controller that has not called the new master yet
+                        controller = master._roster.get(each.ex_id).controller
+                        assert controller.proc_id == each.proc_id
+                        assert controller.is_replaceable is None
+
+    @invariant()
     def generations_never_fall(self):
         for record in self.cluster.store.records.values():
             assert record.generation >= self.generations.get(record.ex_id, 0)
@@ -243,11 +278,18 @@ class RandomCluster(RuleBasedStateMachine):
         for host in cluster.hosts.values():
             for controller in host.controllers.values():
                 controller.is_silent = False
+        for host in list(cluster.hosts.values()):
+            host.ignores_term = False
+            for proc_id in list(host.running):
+                if host.machine._processes[proc_id].kill_at is not None:
+                    cluster.end(proc_id, exit_code=0)
         if cluster.master is None:
             cluster.start_master()
         cluster.join("roomy", 60)
         cluster.run(100)
         self.check_that_all_is_as_wanted()
+        for node_id in list(cluster.store.drains):
+            self.ask(UndrainNode(node_id=node_id))
         for ex_id in self.unended():
             self.ask(StopRequested(ex_id=ex_id))
         cluster.run(40)
@@ -265,8 +307,9 @@ class RandomCluster(RuleBasedStateMachine):
             assert record.status in allowed, (record, cluster.master.waiting_reason(ex_id))
             assert len(cluster.running(ex_id, ProcessRole.CONTROLLER)) == 1
             assert len(cluster.workers(ex_id)) == record.intent.workers
-        for _, proc_id in cluster.running():
+        for node_id, proc_id in cluster.running():
             assert proc_id.split("/")[0] in self.unended()
+            assert node_id not in cluster.store.drains
 
 
 TestRandomCluster = RandomCluster.TestCase

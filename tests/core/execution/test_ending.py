@@ -1,6 +1,7 @@
 """Failing, pause, stop and the other ends in the controller core."""
 
 import attrs
+import pytest
 
 from tests.support.execution_rig import EX, Rig, numbers
 from tsd.core.execution import events as ev
@@ -247,6 +248,18 @@ def test_a_controller_that_is_told_to_end_leaves_without_a_last_status():
     assert rig.exit.code == 0
     rig.run(1)
     assert worker.exit is not None
+
+
+@pytest.mark.parametrize("is_recoverable", [True, False])
+def test_a_controller_says_whether_another_one_could_go_on(is_recoverable):
+    """A drained node keeps one that can have no successor."""
+    rig = Rig(numbers(500), recoverable=is_recoverable)
+    rig.worker(1, duration_s=0.3)
+    rig.run(3)
+
+    said = [beat.replaceable for beat in rig.master.beats]
+    assert set(said) <= {None, is_recoverable}
+    assert said[-1] is is_recoverable
 
 
 def test_a_controller_in_a_hurry_sends_what_it_knows_and_ends():

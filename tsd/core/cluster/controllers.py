@@ -79,7 +79,7 @@ class ControllerDesk:
         is_away = node is not None and not node.link.is_reachable and not controller.is_revoked
         if controller.hello_by is not None and now >= controller.hello_by:
             words = f"did not call within {self.settings.action_timeout_s:g} s"
-            execution.lose_controller(words, out, now, is_fault=True)
+            execution.lose_controller(words, out, now, is_fault=not controller.is_dismissed)
         elif controller.is_lost(now) and not is_away:
             words = "could not be reached and its lease ran out"
             execution.lose_controller(words, out, now, is_fault=False)
@@ -131,6 +131,7 @@ class ControllerDesk:
         controller = execution.controller
         assert controller is not None
         execution.stats = beat.stats
+        controller.is_replaceable = beat.replaceable
         if controller.is_revoked:
             out.send(controller.proc_id, Refused(reason=f"node {controller.node_id} was lost"))
             return

@@ -18,6 +18,7 @@ class Crew:
     """The seats of one execution, and the ends of workers that its controller has to hear of.
 
     Attributes:
+        is_displaced: The drain of a node has taken a worker away, and none was placed since.
         exits: Ended workers of this generation that the controller has not acknowledged.
     """
 
@@ -26,6 +27,7 @@ class Crew:
     ex_id: str
     seats: Seats = attrs.field(factory=Seats)
     exits: dict[str, ProcessExit] = attrs.field(factory=dict, init=False)
+    is_displaced: bool = False
 
     def end(self, ended: ProcessExit, now: float, *, is_fault: bool) -> None:
         """A worker ended; it is replaced, with back-off only when it is to blame itself."""
@@ -53,6 +55,14 @@ class Crew:
         """The controller has acknowledged these."""
         for proc_id in proc_ids:
             self.exits.pop(proc_id, None)
+
+    def step_aside(self, proc_id: str) -> None:
+        """The node of this worker is drained: another takes its seat now, not only when it has ended."""
+        seat = self.seats.of(proc_id)
+        if seat is not None:
+            self.seats.vacate(seat)
+            self.is_displaced = True
+            self.members.room_changed = True
 
     def leave_node(self, node_id: str) -> None:
         """What was placed on a node is not there any more: place it elsewhere."""

@@ -2,7 +2,7 @@
 
 import attrs
 
-from tsd.core.cluster.records import ClusterSettings, ExecutionRecord, Intent
+from tsd.core.cluster.records import ClusterSettings, Drain, ExecutionRecord, Intent
 from tsd.core.messages import FromController as ControllerMessage
 from tsd.core.messages import FromNode as NodeMessage
 from tsd.core.messages import ToController, ToNode
@@ -111,14 +111,21 @@ class LogLevelRequested:
 
 @attrs.frozen(kw_only=True)
 class DrainNode:
-    """Place nothing more on a node; what it runs goes on."""
+    """Place nothing more on a node, and have what it runs end in good order and go on elsewhere.
+
+    Again for a node that is drained already it changes nothing, but that it can shorten the time.
+
+    Attributes:
+        within_s: Time that running slices have; None for as long as they need.
+    """
 
     node_id: str
+    within_s: float | None = None
 
 
 @attrs.frozen(kw_only=True)
 class UndrainNode:
-    """Place on the node again."""
+    """Place on the node again; what was told to end ends all the same."""
 
     node_id: str
 
@@ -207,7 +214,15 @@ class SaveMetadata:
     metadata: str
 
 
-Save = SaveStatus | SaveGeneration | SaveIntent | SaveMetadata
+@attrs.frozen(kw_only=True)
+class SaveDrain:
+    """Write that a node is to be drained, in place of what is there; `drain` None: it is not any more."""
+
+    node_id: str
+    drain: Drain | None
+
+
+Save = SaveStatus | SaveGeneration | SaveIntent | SaveMetadata | SaveDrain
 
 
 # --- sends, actions, answers ------------------------------------------------------------------
@@ -230,6 +245,13 @@ class StatusChanged:
 
 
 @attrs.frozen(kw_only=True)
+class NodeChanged:
+    """A node is drained now, or is not to be any more, or is lost: wake whoever waits for that."""
+
+    node_id: str
+
+
+@attrs.frozen(kw_only=True)
 class Happened:
     """Something worth a line in the log: `event` is its fixed name, `facts` its keys."""
 
@@ -238,7 +260,7 @@ class Happened:
     is_warning: bool = False
 
 
-Action = StatusChanged | Happened
+Action = StatusChanged | NodeChanged | Happened
 
 
 @attrs.frozen(kw_only=True)

@@ -69,6 +69,7 @@ class Execution:
         revision: Of the last `Wanted`.
         is_stale: The controller has to be sent a `Wanted`.
         metadata: What its controllers have said of it last, as JSON; empty when nothing.
+        workers_told: How many workers the controller was told that it may miss.
     """
 
     settings: ClusterSettings
@@ -93,6 +94,7 @@ class Execution:
     is_stale: bool = False
     sent_at: float = 0.0
     metadata: str = ""
+    workers_told: int = 0
 
     @classmethod
     def from_record(cls, record: ExecutionRecord, settings: ClusterSettings, members: Members) -> "Execution":
@@ -121,6 +123,8 @@ class Execution:
         """
         self = cls.from_record(record, settings, members)
         self.crew.seats = Seats(first_start=int(now))
+        # Nobody remembers why it has no worker, if it has none; a drain may be over whose work still waits.
+        self.crew.is_displaced = True
         if record.controller_node is not None and record.status is not Status.PENDING:
             self.controller = self._expect(record.generation, record.controller_node, now)
             self.controller.grant(now, settings.controller_lease_s)
@@ -274,7 +278,9 @@ class Execution:
             return None
         missing = self.crew.seats.missing(self.intent.workers, now)
         if self.controller is not None:
-            if not missing or now < self.settle_until or self.controller.is_revoked:
+            # One that is dismissed takes its workers with it in a moment.
+            is_over = self.controller.is_revoked or self.controller.is_dismissed
+            if not missing or now < self.settle_until or is_over:
                 return None
             return Ask(
                 ex_id=self.ex_id, controller=False, workers=missing, has_workers=bool(self.crew.seats.placed)
@@ -282,7 +288,7 @@ class Execution:
         if now < self.not_before:
             return None
         # What is left of an older generation makes room for the first worker in a moment.
-        needs = 1 if self.members.has_processes(self.ex_id, reachable=True) else 2
+        needs = 1 if self.members.leaves_room(self.ex_id) else 2
         return Ask(
             ex_id=self.ex_id,
             controller=True,
@@ -298,6 +304,7 @@ class Execution:
         for node_id in grant.workers:
             seat = self.crew.seats.hold(node_id, self.intent.workers, now)
             self.members.hold(self.members.nodes[node_id], self.ex_id, seat.number)
+            self.crew.is_displaced = False
         self.fill_seats(now)
 
     def _start_generation(self, node_id: str, out: Outbox, now: float) -> None:
@@ -450,6 +457,24 @@ class Execution:
             self.crew.seats.fill(seat, proc_id, now)
             self.members.want(node, self._spec(proc_id, seat.number))
 
+    def workers_missed(self, now: float) -> int:
+        """How many workers the controller may miss: none while it is the master that can place none.
+
+        That is so when a drain has left no slot for any, and while it still waits for nodes to call.
+        """
+        is_held_up = self.crew.is_displaced or now < self.settle_until
+        return 0 if is_held_up and not self.crew.seats.placed else self.intent.workers
+
+    def dismiss_controller(self, out: Outbox, now: float) -> None:
+        """The node of the controller, which was told to end, is drained: its end is no fault."""
+        controller = self.controller
+        if controller is None:
+            return
+        controller.is_dismissed = True
+        self.crew.let_go_of_all()
+        if self.members.node_of(self.ex_id, controller.proc_id) is None:  # its node had not heard of it yet
+            self.lose_controller("was not started: its node is drained", out, now, is_fault=False)
+
     def worker_ended(self, ended: ProcessExit, now: float, *, is_fault: bool) -> None:
         """A worker of this generation ended; the controller hears of it until it has said so."""
         if self.controller is not None:
@@ -464,6 +489,8 @@ class Execution:
     def adopt(self, node: Node, run: ProcessReport, now: float) -> ProcessSpec | None:
         """Recognise a process that a master before this one had placed.
 
+        A worker that is to leave takes no seat: another may have it already.
+
         Returns:
             What the node is to go on running, None when the process is not wanted.
         """
@@ -477,12 +504,21 @@ class Execution:
             if self.members.node_of(self.ex_id, run.proc_id) is not None:
                 return None
             controller.node_id = node.node_id
+            controller.is_dismissed = run.ending
             return self._spec(run.proc_id, 0)
-        if not self.settle_until or name.number > self.intent.workers:
+        if not self.settle_until:
             return None
-        if not self.crew.seats.adopt(name.number, node.node_id, run.proc_id, now):
-            return None
+        is_leaving = run.ending or node.is_to_be_empty or self.is_surplus(run.proc_id)
+        if not is_leaving:
+            if not self.crew.seats.adopt(name.number, node.node_id, run.proc_id, now):
+                return None
+            self.crew.is_displaced = False
         return self._spec(run.proc_id, name.number)
+
+    def is_surplus(self, proc_id: str) -> bool:
+        """Whether a process is a worker beyond the number that is wanted."""
+        name = parse_process_id(proc_id)
+        return name is not None and name.number > self.intent.workers
 
     def _spec(self, proc_id: str, number: int) -> ProcessSpec:
         is_worker = number > 0
@@ -516,6 +552,7 @@ class Execution:
         """The wanted state under a new revision. Revisions follow the clock, as those of nodes do."""
         self.revision = max(self.revision + 1, int(now * 1000))
         self.is_stale = False
+        self.workers_told = self.workers_missed(now)
         return self.present_wanted(now)
 
     def present_wanted(self, now: float) -> Wanted:
@@ -531,7 +568,7 @@ class Execution:
             paused=self.intent.paused,
             stop=stop,
             stop_within_s=within_s,
-            workers=self.intent.workers,
+            workers=self.workers_told,
             exits=tuple(self.crew.exits.values()),
             log_level=self.intent.log_level,
         )

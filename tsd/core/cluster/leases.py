@@ -68,6 +68,9 @@ class Controller:
         address: Where workers dial.
         lease_until: Until when it may hand out slices, counted from the last answer to it.
         is_revoked: It gets no more answers, so that the lease runs out.
+        is_dismissed: It was told to end so that the next generation goes on elsewhere.
+        is_replaceable: Another generation could go on where it is, as it says; None before it has said so.
+        has_told_staying: It was told that it can not leave a drained node.
         report_seq: The last status report that was taken in.
         gap_seq: A report that did not fit and seemed to have overtaken another; taken as it is next time.
     """
@@ -82,8 +85,16 @@ class Controller:
     address: str = ""
     lease_until: float = 0.0
     is_revoked: bool = False
+    is_dismissed: bool = False
+    is_replaceable: bool | None = None
+    has_told_staying: bool = False
     report_seq: int = 0
     gap_seq: int = 0
+
+    @property
+    def may_leave(self) -> bool:
+        """Whether it can be told to end; one that was placed just now has nothing to lose yet."""
+        return self.is_replaceable is True or (self.is_replaceable is None and self.hello_by is not None)
 
     def grant(self, now: float, lease_s: float) -> None:
         """Count the lease from an answer that is sent now."""

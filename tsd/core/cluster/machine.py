@@ -2,8 +2,8 @@
 
 How a shell drives it:
 
-* Make it with `ClusterMachine.restore(records, settings=..., now=...)`, with all executions of the
-  store that have not ended (an empty list the first time).
+* Make it with `ClusterMachine.restore(records, drains, settings=..., now=...)`, with all executions of the
+  store that have not ended and all drains (empty lists the first time).
 * Feed one event at a time to `handle`. Commit all `saves` of the effects in one transaction; only then
   send `sends`, do `actions` and hand out the answer. Until the transaction succeeds nothing else is fed:
   when it fails, try it again, or end the process and restore.
@@ -20,6 +20,8 @@ How a shell drives it:
 Requests (`StopRequested` ... `UndrainNode`) raise a `StateError` before they change anything.
 """
 
+import itertools
+from collections import Counter
 from collections.abc import Iterable
 from typing import assert_never
 
@@ -27,6 +29,7 @@ import attrs
 
 from tsd.core.cluster.controllers import ControllerDesk
 from tsd.core.cluster.counting import Counting
+from tsd.core.cluster.drains import DrainDesk
 from tsd.core.cluster.events import (
     Answer,
     DrainNode,
@@ -52,7 +55,7 @@ from tsd.core.cluster.executions import Execution
 from tsd.core.cluster.membership import Members
 from tsd.core.cluster.nodes import NodeDesk
 from tsd.core.cluster.placement import Room, place
-from tsd.core.cluster.records import ClusterSettings, ExecutionRecord, parse_process_id
+from tsd.core.cluster.records import ClusterSettings, Drain, ExecutionRecord, parse_process_id
 from tsd.core.cluster.requests import change_execution
 from tsd.core.cluster.roster import Roster
 from tsd.core.cluster.stopping import check_stopped
@@ -63,8 +66,11 @@ from tsd.core.cluster.views import (
     ControllerView,
     ExecutionView,
     NodeView,
+    WaitingView,
     figures_of,
     is_listed,
+    state_of,
+    view_absent,
     view_execution,
     view_node,
     waiting_reason,
@@ -79,6 +85,7 @@ class ClusterMachine:
     settings: ClusterSettings
     _members: Members = attrs.field(factory=Members, init=False)
     _roster: Roster = attrs.field(factory=Roster, init=False)
+    _drains: DrainDesk = attrs.field(init=False)
     _nodes: NodeDesk = attrs.field(init=False)
     _controllers: ControllerDesk = attrs.field(init=False)
     _scan_at: float = attrs.field(default=0.0, init=False)
@@ -89,17 +96,26 @@ class ClusterMachine:
 
     def __attrs_post_init__(self) -> None:
         settings, members, roster, counting = self.settings, self._members, self._roster, self._counting
-        self._nodes = NodeDesk(settings=settings, members=members, roster=roster, counting=counting)
+        self._drains = DrainDesk(members=members, roster=roster)
+        self._nodes = NodeDesk(
+            settings=settings, members=members, roster=roster, counting=counting, drains=self._drains
+        )
         self._controllers = ControllerDesk(
             settings=settings, members=members, roster=roster, counting=counting
         )
 
     @classmethod
     def restore(
-        cls, executions: Iterable[ExecutionRecord], *, settings: ClusterSettings, now: float
+        cls,
+        executions: Iterable[ExecutionRecord],
+        drains: Iterable[Drain] = (),
+        *,
+        settings: ClusterSettings,
+        now: float,
     ) -> "ClusterMachine":
         """The machine of a master that starts, with all executions that have not ended."""
         machine = cls(settings=settings)
+        machine._members.drains = {drain.node_id: drain for drain in drains}
         for record in executions:
             machine._roster.add(Execution.restored(record, settings, machine._members, now))
         machine._now = now
@@ -144,8 +160,10 @@ class ClusterMachine:
                 answer = change_execution(event, execution, out, now)
                 if execution is not None:
                     self._roster.touch(execution)
-            case DrainNode() | UndrainNode():
-                self._nodes.cordon(event.node_id, is_cordoned=isinstance(event, DrainNode))
+            case DrainNode():
+                self._drains.drain(event.node_id, event.within_s, out, now)
+            case UndrainNode():
+                self._drains.undrain(event.node_id, out)
             case _:
                 assert_never(event)
         self._finish(out, now)
@@ -181,6 +199,35 @@ class ClusterMachine:
         """All nodes by id."""
         return {node_id: view_node(node) for node_id, node in sorted(self._members.nodes.items())}
 
+    def nodes(self) -> list[NodeView]:
+        """All nodes, by id; also those that are away and to be drained."""
+        here = self._members.nodes
+        absent = [view_absent(drain) for drain in self._members.drains.values() if drain.node_id not in here]
+        return sorted([*self.cluster_state().values(), *absent], key=lambda each: each.node_id)
+
+    def node(self, node_id: str) -> NodeView:
+        """One of them.
+
+        Raises:
+            NotFound: There is no such node.
+        """
+        return self._drains.view(node_id)
+
+    def staying(self, node_id: str) -> list[str]:
+        """Executions whose controllers stay on a drained node, as their slicers are not recoverable."""
+        return self._drains.staying(node_id)
+
+    def waiting(self, limit: int) -> list[WaitingView]:
+        """The oldest executions of which something does not run yet, at most `limit`."""
+        room = self._room()
+        reasons = ((each.record, waiting_reason(each, *room)) for each in self._roster.in_order())
+        found = (
+            WaitingView(ex_id=record.ex_id, job_id=record.job_id, name=record.name, reason=reason)
+            for record, reason in reasons
+            if reason
+        )
+        return list(itertools.islice(found, limit))
+
     def controllers(self) -> list[ControllerView]:
         """Counters of executions that run and whose controller is connected; name and start descending."""
         listed = [
@@ -215,10 +262,13 @@ class ClusterMachine:
         """What the nodes have to give now."""
         connected = [node for node in self._members.nodes.values() if node.link.is_reachable]
         free, takers = self._room()
+        states = Counter(state_of(node) for node in connected)
         return Capacity(
             nodes_connected=len(connected),
             nodes_away=len(self._members.nodes) - len(connected),
             nodes_taking_work=takers,
+            nodes_draining=states["draining"],
+            nodes_drained=states["drained"],
             slots=sum(node.slots for node in connected),
             slots_free=free,
         )
@@ -280,13 +330,15 @@ class ClusterMachine:
             self._place(out, now)
         for execution in self._roster.touched():
             controller = execution.controller
-            if execution.is_stale and execution.is_active and controller and controller.is_welcomed:
+            is_stale = execution.is_stale or execution.workers_told != execution.workers_missed(now)
+            if is_stale and execution.is_active and controller and controller.is_welcomed:
                 out.send(controller.proc_id, execution.next_wanted(now))
             if not execution.is_active and not self._members.has_processes(execution.ex_id, reachable=False):
                 self._roster.forget(execution)
                 self._counting.forget_execution(execution.ex_id)
                 self._ended_stats = self._ended_stats.plus(execution.stats)
         self._roster.settle()
+        self._drains.tell_drained(out)
         for node in list(self._members.stale()):
             out.send(node.link.peer, node.next_wanted(now))
 

@@ -5,11 +5,13 @@ the process is gone. So the processes that really run on a node never outnumber 
 messages are lost or late.
 """
 
+import math
 from collections.abc import Iterable, Iterator, Mapping
 
 import attrs
 
 from tsd.core.cluster.leases import Link
+from tsd.core.cluster.records import Drain
 from tsd.core.messages import NodeHello, NodeWanted, ProcessExit, ProcessReport, ProcessSpec
 from tsd.core.records import ProcessRole
 
@@ -51,7 +53,8 @@ class Node:
     Attributes:
         held: (ex_id, worker number) of workers that will be started here once their controller is up.
         is_draining: It ends what it runs and leaves.
-        is_cordoned: An operator wants nothing placed on it.
+        drain: An operator wants nothing to run on it.
+        has_told_drained: It was told that nothing runs there since.
         is_stale: It has to be sent a `NodeWanted`.
         config: Stands for the cluster file that it has read.
         labels: Those that its settings give it.
@@ -69,7 +72,8 @@ class Node:
     placements: dict[str, Placement] = attrs.field(factory=dict)
     held: set[tuple[str, int]] = attrs.field(factory=set)
     is_draining: bool = False
-    is_cordoned: bool = False
+    drain: Drain | None = None
+    has_told_drained: bool = False
     is_stale: bool = True
     sent_at: float = 0.0
     exits_seen: tuple[str, ...] = ()
@@ -86,7 +90,17 @@ class Node:
     @property
     def takes_work(self) -> bool:
         """Something may be placed on it."""
-        return self.link.is_reachable and not self.is_draining and not self.is_cordoned
+        return self.link.is_reachable and not self.is_to_be_empty
+
+    @property
+    def is_to_be_empty(self) -> bool:
+        """What it runs is to end and go on elsewhere."""
+        return self.is_draining or self.drain is not None
+
+    @property
+    def is_drained(self) -> bool:
+        """An operator wants nothing to run on it, and nothing does."""
+        return self.drain is not None and not self.placements
 
     @property
     def has_controller(self) -> bool:
@@ -122,8 +136,13 @@ class Node:
 
 @attrs.define(kw_only=True)
 class Members:
-    """All nodes that are connected or whose return is waited for."""
+    """All nodes that are connected or whose return is waited for.
 
+    Attributes:
+        drains: What operators want of nodes, also of those that are not here.
+    """
+
+    drains: dict[str, Drain] = attrs.field(factory=dict)
     nodes: dict[str, Node] = attrs.field(factory=dict)
     peers: dict[str, Node] = attrs.field(factory=dict)
     room_changed: bool = True
@@ -143,6 +162,7 @@ class Members:
             revision=int(now * 1000),
             config=hello.config,
             labels=hello.labels,
+            drain=self.drains.get(hello.node_id),
         )
         self.nodes[node.node_id] = node
         self.peers[peer] = node
@@ -184,7 +204,10 @@ class Members:
         node.is_stale = True
 
     def adopt(self, node: Node, run: ProcessReport, spec: ProcessSpec | None) -> None:
-        """Take in a process that the node runs already; without `spec` nobody wants it and it is killed."""
+        """Take in a process that the node runs already; without `spec` nobody wants it and it is killed.
+
+        One that was told to end goes on ending.
+        """
         placement = Placement(
             proc_id=run.proc_id,
             ex_id=run.ex_id,
@@ -193,6 +216,7 @@ class Members:
             number=node.next_number(),
             spec=spec,
             sent_in=0,
+            ends_at=math.inf if run.ending else None,
             is_killed=spec is None,
             pid=run.pid,
             is_reported=True,
@@ -280,6 +304,15 @@ class Members:
     def processes_of(self, ex_id: str) -> list[str]:
         """The processes of an execution that are placed anywhere, ending ones too."""
         return list(self._of_execution.get(ex_id, ()))
+
+    def leaves_room(self, ex_id: str) -> bool:
+        """Whether a process of the execution is placed on a node that takes work: its slot is free soon."""
+        return any(node.takes_work for node in self._of_execution.get(ex_id, {}).values())
+
+    def is_ending(self, ex_id: str, proc_id: str) -> bool:
+        """Whether a process is placed somewhere and is not to run on."""
+        node = self.node_of(ex_id, proc_id)
+        return node is not None and not node.placements[proc_id].is_wanted
 
     def has_processes(self, ex_id: str, *, reachable: bool) -> bool:
         """Whether any process of the execution is placed anywhere (on a node that can be reached)."""

@@ -388,6 +388,7 @@ class NodeMachine:
                 ex_id=process.spec.ex_id,
                 job_id=process.spec.job_id,
                 pid=process.pid,
+                ending=process.kill_at is not None,
             )
             for proc_id, process in self._processes.items()
         )

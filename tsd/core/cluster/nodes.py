@@ -1,9 +1,10 @@
-"""What nodes say, and what follows when one comes, restarts, drains or is lost."""
+"""What nodes say, and what follows when one comes, restarts, is drained or is lost."""
 
 import attrs
 
 from tsd.core.cluster.counting import Counting
-from tsd.core.cluster.events import Outbox
+from tsd.core.cluster.drains import DrainDesk
+from tsd.core.cluster.events import NodeChanged, Outbox
 from tsd.core.cluster.executions import describe_exit
 from tsd.core.cluster.membership import Members, Node
 from tsd.core.cluster.records import ClusterSettings, parse_process_id
@@ -19,7 +20,6 @@ from tsd.core.messages import (
     Refused,
 )
 from tsd.core.messages import FromNode as NodeMessage
-from tsd.errors import NotFound
 
 CONTENDER_BEATS = 2
 """A second process with the id of a node is refused when the first one is still heard after so many beats."""
@@ -33,6 +33,7 @@ class NodeDesk:
     members: Members
     roster: Roster
     counting: Counting
+    drains: DrainDesk
 
     def hear(self, peer: str, message: NodeMessage, out: Outbox, now: float) -> None:
         """Take in a message of a node."""
@@ -49,7 +50,7 @@ class NodeDesk:
         if node.link.is_reachable:
             out.log("node.unreachable", is_warning=True, node_id=node.node_id)
         node.link.fail(now)
-        self._release(node)
+        self.drains.release(node)
         for ex_id in {placement.ex_id: None for placement in node.placements.values()}:
             if execution := self.roster.get(ex_id):
                 self.roster.touch(execution)
@@ -69,29 +70,16 @@ class NodeDesk:
             if node.link.probe(now):
                 out.send(node.link.peer, Alive())
 
-    def cordon(self, node_id: str, *, is_cordoned: bool) -> None:
-        """Place nothing on a node, or place on it again.
-
-        Raises:
-            NotFound: There is no such node.
-        """
-        node = self.members.nodes.get(node_id)
-        if node is None:
-            raise NotFound(f"no node has the id {node_id}")
-        node.is_cordoned = is_cordoned
-        if is_cordoned:
-            self._release(node)
-        self.members.room_changed = True
-
     def _beat(self, node: Node, beat: NodeBeat, out: Outbox, now: float) -> None:
         self._hear_link(node, now)
         self.counting.hear_node(node.node_id, node.link.peer, beat.mesh)
         out.send(node.link.peer, Alive())
         if beat.draining and not node.is_draining:
             node.is_draining = True
-            self._release(node)
             out.log("node.draining", node_id=node.node_id)
         self._compare(node, beat, out, now)
+        if node.is_to_be_empty:
+            self.drains.empty(node, out, now)
         is_behind = beat.revision < node.revision and now - node.sent_at >= node.link.beat_s / 2
         if is_behind or beat.revision > node.revision:  # a clock that was set back makes ours the lower one
             node.is_stale = True
@@ -126,6 +114,8 @@ class NodeDesk:
         out.send(peer, welcome)
         self._compare(node, hello, out, now)
         self._drop_unreported(node, hello, out, now)
+        if node.is_to_be_empty:
+            self.drains.empty(node, out, now)
         node.is_stale = True
 
     def compare_configs(self, out: Outbox) -> None:
@@ -180,6 +170,11 @@ class NodeDesk:
             execution = self.roster.get(run.ex_id)
             spec = execution.adopt(node, run, now) if execution else None
             self.members.adopt(node, run, spec)
+            if execution is None:
+                continue
+            self.roster.touch(execution)
+            if execution.is_surplus(run.proc_id):
+                self.members.end(run.ex_id, run.proc_id, until=now + self.settings.shutdown_timeout_s)
 
     def _drop_unreported(self, node: Node, hello: NodeHello, out: Outbox, now: float) -> None:
         """A controller that an earlier master placed on this node has ended if the node does not run it."""
@@ -207,7 +202,7 @@ class NodeDesk:
         self.roster.touch(execution)
         if name.generation != execution.generation:
             return
-        is_fault = not node.is_draining
+        is_fault = not node.is_to_be_empty
         controller = execution.controller
         if name.number > 0:
             if is_news:
@@ -221,15 +216,20 @@ class NodeDesk:
             execution.worker_ended(ended, now, is_fault=is_fault)
         elif controller is not None and controller.proc_id == ended.proc_id:
             execution.lose_controller(
-                describe_exit(ended), out, now, is_fault=is_fault, has_drained=ended.exit_code == 0
+                describe_exit(ended),
+                out,
+                now,
+                is_fault=is_fault and not controller.is_dismissed,
+                has_drained=ended.exit_code == 0,
             )
 
     def _lose(self, node: Node, words: str, out: Outbox, now: float, *, is_dead: bool = False) -> None:
         """Forget a node; what it ran is placed elsewhere, controllers once their lease has run out."""
-        self._release(node)
+        self.drains.release(node)
         placements = self.members.remove(node)
         self.counting.forget_node(node.node_id)
         out.log("node.left", is_warning=bool(placements), node_id=node.node_id, reason=words)
+        out.actions.append(NodeChanged(node_id=node.node_id))
         for ex_id in {placement.ex_id: None for placement in placements}:
             execution = self.roster.get(ex_id)
             if execution is None:
@@ -245,9 +245,3 @@ class NodeDesk:
                 execution.lose_controller(
                     f"was on node {node.node_id}, which was lost", out, now, is_fault=False
                 )
-
-    def _release(self, node: Node) -> None:
-        for execution in self.roster:
-            execution.crew.let_go_of(node.node_id)
-        node.held.clear()
-        self.members.room_changed = True

@@ -52,6 +52,20 @@ class Intent:
 
 
 @attrs.frozen(kw_only=True)
+class Drain:
+    """The wish that nothing runs on a node; saved, and kept for nodes that are away.
+
+    Attributes:
+        since: Unix seconds at which it was wished.
+        until: Unix seconds at which what still runs there is killed; None to wait for it.
+    """
+
+    node_id: str
+    since: float
+    until: float | None = None
+
+
+@attrs.frozen(kw_only=True)
 class ExecutionRecord:
     """One execution as the store has it: all that the cluster core needs to go on with it.
 

@@ -7,6 +7,7 @@ import attrs
 from tsd.core.cluster.counting import ClusterCounts
 from tsd.core.cluster.executions import Execution
 from tsd.core.cluster.membership import Node
+from tsd.core.cluster.records import Drain
 from tsd.core.records import RUNNING_STATUSES, ExecutionStats, ProcessRole, Status
 
 ASSIGNMENTS = {ProcessRole.CONTROLLER: "execution_controller", ProcessRole.WORKER: "worker"}
@@ -31,7 +32,14 @@ class ActiveView:
 
 @attrs.frozen(kw_only=True)
 class NodeView:
-    """A node as `/cluster/state` shows it; `available` also counts what is about to start."""
+    """A node as `/cluster/state` shows it; `available` also counts what is about to start.
+
+    Attributes:
+        state: `disconnected`, `drained` (nothing runs there any more), `draining` or `connected`.
+        processes: How many it runs, with those that start or end.
+        drain: The wish that nothing runs on it.
+        is_known: It called since the master started and was not given up; else all but id and drain is empty.
+    """
 
     node_id: str
     hostname: str
@@ -42,8 +50,21 @@ class NodeView:
     state: str
     available: int
     active: tuple[ActiveView, ...]
-    config: str
-    labels: Mapping[str, str]
+    config: str = ""
+    labels: Mapping[str, str] = attrs.field(factory=dict)
+    processes: int = 0
+    drain: Drain | None = None
+    is_known: bool = True
+
+
+@attrs.frozen(kw_only=True)
+class WaitingView:
+    """An execution of which something does not run yet, and why."""
+
+    ex_id: str
+    job_id: str
+    name: str
+    reason: str
 
 
 @attrs.frozen(kw_only=True)
@@ -129,6 +150,8 @@ class Capacity:
     Attributes:
         nodes_away: Nodes whose return is waited for.
         nodes_taking_work: Connected ones on which something may be placed.
+        nodes_draining: Connected ones that are to be empty and are not yet.
+        nodes_drained: Connected ones that are to be empty, and are.
         slots: Of connected nodes.
         slots_free: Of those that take work.
     """
@@ -136,6 +159,8 @@ class Capacity:
     nodes_connected: int
     nodes_away: int
     nodes_taking_work: int
+    nodes_draining: int
+    nodes_drained: int
     slots: int
     slots_free: int
 
@@ -191,12 +216,40 @@ def view_node(node: Node) -> NodeView:
         python=node.python,
         version=node.version,
         total=node.slots,
-        state="connected" if node.link.is_reachable else "disconnected",
+        state=state_of(node),
         available=node.free,
         active=active,
         config=node.config,
         labels=node.labels,
+        processes=len(node.placements),
+        drain=node.drain,
     )
+
+
+def view_absent(drain: Drain) -> NodeView:
+    """A node of which nothing is known but that it is to be drained."""
+    return NodeView(
+        node_id=drain.node_id,
+        hostname="",
+        pid=0,
+        python="",
+        version="",
+        total=0,
+        state="disconnected",
+        available=0,
+        active=(),
+        drain=drain,
+        is_known=False,
+    )
+
+
+def state_of(node: Node) -> str:
+    """The state of a node in one word."""
+    if not node.link.is_reachable:
+        return "disconnected"
+    if node.is_drained:
+        return "drained"
+    return "draining" if node.is_to_be_empty else "connected"
 
 
 def view_execution(execution: Execution, free: int, nodes: int) -> ExecutionView:
@@ -227,7 +280,7 @@ def waiting_reason(execution: Execution, free: int, nodes: int) -> str:
     """Why something of the execution does not run yet, in words; empty when nothing is missing."""
     if not execution.is_active or execution.status is Status.STOPPING:
         return ""
-    room = f"{free} slots are free on {nodes} nodes" if nodes else "no node is connected"
+    room = f"{free} slots are free on {nodes} nodes" if nodes else "no node takes work"
     if execution.controller is None:
         return f"waits for 2 free slots, one for its controller and one for a worker: {room}"
     if not execution.controller.is_welcomed:

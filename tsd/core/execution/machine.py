@@ -131,6 +131,7 @@ class ExecutionMachine:
         self._plan: RecoveryPlan | None = None
         self._is_resumed = False
         self._is_recoverable = False
+        self._is_replaceable: bool | None = None
         self._is_replayed = False
         self._starts_slicer = False
         self._positions: list[SlicerPosition] = []
@@ -347,7 +348,8 @@ class ExecutionMachine:
     # --- how far it is
 
     def _slicer_info(self, info: SlicerInfo, at_ms: int) -> None:
-        self._is_recoverable = info.recoverable
+        self._is_recoverable = self._is_replaceable = info.recoverable
+        self._link.beat_soon()
         self._slicing.slicer_count = info.slicer_count
         self._started_ms = at_ms
         assert self._terms is not None
@@ -686,6 +688,7 @@ class ExecutionMachine:
                 workers=tuple(self._table.members),
                 lost_workers=tuple(self._table.lost),
                 exits_seen=tuple(exit_.proc_id for exit_ in self._wanted.exits),
+                replaceable=self._is_replaceable,
                 stats=self.stats(now),
                 counts=self._counts(),
             ),

@@ -352,6 +352,14 @@ class Process:
     )
 
 
+NodeState = Annotated[
+    Literal["connected", "draining", "drained", "disconnected"],
+    Meta(
+        description="`draining`: what it runs ends and goes on elsewhere; `drained`: nothing runs there now"
+    ),
+]
+
+
 @attrs.frozen(kw_only=True)
 class Node:
     """A node of the cluster."""
@@ -362,10 +370,36 @@ class Node:
     node_version: Annotated[str, Meta(description="of Python")]
     teraslice_version: str
     total: Annotated[int, Meta(ge=0, description="its slots")]
-    state: Literal["connected", "disconnected"]
+    state: NodeState
     available: Annotated[int, Meta(description="free slots")]
     active: list[Process]
     tsd_version: str | UnsetType = UNSET
+    config: Annotated[str | UnsetType, Meta(description="stands for the cluster file that it has read")] = (
+        UNSET
+    )
+    labels: Annotated[dict[str, str] | UnsetType, Meta(description="from its settings")] = UNSET
+
+
+@attrs.frozen(kw_only=True)
+class NodeEntry:
+    """A node, and whether it is to be drained.
+
+    What it is and runs is not there when it is away: all that is known then is that it is to be drained.
+    """
+
+    node_id: Id
+    state: NodeState
+    processes: Annotated[int, Meta(ge=0, description="that it runs, with those that start or end")]
+    drain_since: Annotated[Time | UnsetType, Meta(description="nothing is to run on it since then")] = UNSET
+    drain_until: Annotated[Time | UnsetType, Meta(description="what still runs there then is killed")] = UNSET
+    hostname: str | UnsetType = UNSET
+    pid: int | UnsetType = UNSET
+    node_version: Annotated[str | UnsetType, Meta(description="of Python")] = UNSET
+    teraslice_version: str | UnsetType = UNSET
+    tsd_version: str | UnsetType = UNSET
+    total: Annotated[int | UnsetType, Meta(description="its slots")] = UNSET
+    available: Annotated[int | UnsetType, Meta(description="free slots")] = UNSET
+    active: list[Process] | UnsetType = UNSET
     config: Annotated[str | UnsetType, Meta(description="stands for the cluster file that it has read")] = (
         UNSET
     )
@@ -449,8 +483,30 @@ class CapacityCheck(Check):
     """Whether there is a node for jobs to run on; without one the master is ready all the same."""
 
     nodes: Annotated[int, Meta(ge=0, description="connected ones")]
+    nodes_drained: Annotated[int, Meta(ge=0, description="those of them that are draining or drained")]
     slots: Annotated[int, Meta(ge=0, description="of connected nodes")]
     slots_free: Annotated[int, Meta(ge=0, description="those on which something may be placed now")]
+
+
+@attrs.frozen(kw_only=True)
+class Waiting:
+    """An execution of which something does not run yet."""
+
+    ex_id: Id
+    job_id: Id
+    name: str
+    reason: Annotated[str, Meta(description="what it waits for")]
+
+
+@attrs.frozen(kw_only=True)
+class NodeWithRoom(NodeEntry):
+    """A node, and what there is of room in the cluster for what it ran."""
+
+    staying: Annotated[
+        list[Id], Meta(description="executions that can not leave: their slicers are not recoverable")
+    ]
+    capacity: Annotated[CapacityCheck, Meta(description="as in `/ready`")]
+    waiting: Annotated[list[Waiting], Meta(description="executions that wait, at most 100, oldest first")]
 
 
 @attrs.frozen(kw_only=True)

@@ -46,6 +46,7 @@ PATH_PARAMETERS: Final[Mapping[str, Parameter]] = {
     for parameter in (
         Parameter(name="job_id", words="the id of a job"),
         Parameter(name="ex_id", words="the id of an execution"),
+        Parameter(name="node_id", words="the id of a node, by default the name of its host"),
         Parameter(
             name="asset", words="the name of bundles, in which `*` stands for anything; to delete one, its id"
         ),

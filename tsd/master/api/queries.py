@@ -15,6 +15,7 @@ from tsd.master.api.endpoint import Given, Parameter, Query, Schema
 from tsd.master.api.parameters import Page
 from tsd.master.executions import StopOptions
 from tsd.master.lists import DEFAULT_SORT, ListQuery
+from tsd.master.nodes import DrainOptions
 from tsd.operations.formats import LOG_LEVELS
 from tsd.operations.job import WORKERS_MAX
 from tsd.operations.schema import DURATION_PATTERN
@@ -67,6 +68,15 @@ _FILTER = Parameter(
 
 def _flag(name: str, words: str, *, default: str) -> Parameter:
     return Parameter(name=name, words=words, schema=_BOOLEAN, default=default)
+
+
+def _timeout(*, default: str) -> Parameter:
+    return Parameter(
+        name="timeout",
+        words="how long running slices have to end: milliseconds, or a text such as `90s`",
+        schema={"title": "duration", "type": "string", "pattern": f"^({DURATION_PATTERN})?$"},
+        default=default,
+    )
 
 
 # --- lists --------------------------------------------------------------------------------------
@@ -212,15 +222,26 @@ def _read_stop_options(given: Given) -> StopOptions:
 STOP_OPTIONS: Final = Query(
     parameters=(
         _flag("blocking", "answers when it has ended", default="true"),
-        Parameter(
-            name="timeout",
-            words="how long running slices have to end: milliseconds, or a text such as `90s`",
-            schema={"title": "duration", "type": "string", "pattern": f"^({DURATION_PATTERN})?$"},
-            default="shutdown_timeout",
-        ),
+        _timeout(default="shutdown_timeout"),
         _flag("force", "does not wait for running slices", default="false"),
     ),
     read=_read_stop_options,
+)
+
+
+def _read_drain_options(given: Given) -> DrainOptions:
+    return DrainOptions(
+        is_blocking=parameters.read_boolean("blocking", given["blocking"], default=True),
+        within_s=parameters.read_duration_s("timeout", given["timeout"]),
+    )
+
+
+DRAIN_OPTIONS: Final = Query(
+    parameters=(
+        _flag("blocking", "answers when nothing runs there any more", default="true"),
+        _timeout(default="as long as they need"),
+    ),
+    read=_read_drain_options,
 )
 
 

@@ -118,7 +118,7 @@ async def workers_table(
     rows = [
         {**process, "node_id": node["node_id"], "hostname": node["hostname"]}
         for node in service.cluster.state().values()
-        if node["state"] == "connected"
+        if node["state"] != "disconnected"
         for process in node["active"]
     ]
     return _table(rows[window], columns or _WORKERS, has_headers=has_headers)

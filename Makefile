@@ -62,7 +62,7 @@ test-slow: $(FLIGHTS) ## the slow tests only, but for those on real hosts
 	$(BIN)/pytest -q $(PARALLEL) -m "slow and not systemd"
 
 test-systemd: $(FLIGHTS) ## the tests on real systemd hosts, in containers (root)
-	$(BIN)/pytest -q -s -p no:randomly tests/hosts
+	$(BIN)/pytest -q -s -rs -p no:randomly tests/hosts
 
 sim: setup ## replay a seed of the simulated cluster (make sim SEED=17), or run COUNT of them
 	$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--count $(or $(COUNT),5000))

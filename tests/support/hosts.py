@@ -18,7 +18,7 @@ import time
 import uuid
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from tests.support.daemons import until
 
@@ -91,7 +91,7 @@ class Lab:
         self.hosts: dict[str, Host] = {}
         self._outside: list[int] = []
 
-    def __enter__(self) -> "Lab":
+    def __enter__(self) -> Self:
         self._outside = [os.open(f"/proc/thread-self/ns/{kind}", os.O_RDONLY) for kind in ("mnt", "net")]
         self.folder = Path(tempfile.mkdtemp(prefix="tsd-hosts-", dir="/tmp"))
         try:
@@ -250,7 +250,9 @@ class Host:
         """Wait until the host has booted; `running`, or `degraded` when a unit has failed."""
 
         def state() -> str | None:
-            assert self.is_on, f"{self.name} did not boot:\n{self.console.read_text(errors='replace')[-3000:]}"
+            assert self.is_on, (
+                f"{self.name} did not boot:\n{self.console.read_text(errors='replace')[-3000:]}"
+            )
             if not self.init_pid:
                 return None
             found = self.run("systemctl", "is-system-running", check=False).strip()
@@ -259,7 +261,8 @@ class Host:
         return until(state, f"{self.name} has booted", BOOT_WITHIN_S)
 
     def cut_power(self) -> None:
-        """Everything on the host is gone at once; its disk stays."""
+        """Everything on the host is gone at once, without a word to anybody; its disk stays."""
+        self.cut_link()  # else the kernel would end the connections for it
         os.kill(self.init_pid, signal.SIGKILL)
         self._wait_off(20)
 
@@ -303,6 +306,39 @@ class Host:
     def heal_link(self) -> None:
         call("ip", "link", "set", self.link, "up")
 
+    @contextlib.contextmanager
+    def slow_link(self, *, delay_ms: float, loss: float, seed: int) -> Iterator[None]:
+        """Meanwhile its cable is a wire that is slow and loses frames, in both directions."""
+        near, far = f"rn-{self.name}", f"rf-{self.name}"
+        call("ip", "link", "add", near, "type", "veth", "peer", "name", far)
+        try:
+            for each in (near, far):
+                call("ip", "link", "set", each, "up")
+            call("ip", "link", "set", far, "master", BRIDGE)
+            call("ip", "link", "set", self.link, "nomaster")
+            options = ["--delay-ms", str(delay_ms), "--loss", str(loss), "--seed", str(seed)]
+            command = [
+                "setpriv",
+                "--pdeathsig",
+                "KILL",
+                sys.executable,
+                "-m",
+                "tests.support.relay",
+                self.link,
+                near,
+            ]
+            with subprocess.Popen([*command, *options], cwd=ROOT, stdout=subprocess.PIPE) as relay:
+                try:
+                    assert relay.stdout is not None
+                    assert relay.stdout.readline() == b"relaying\n"
+                    yield
+                    assert relay.poll() is None, "the relay ended"
+                finally:
+                    relay.kill()
+        finally:
+            call("ip", "link", "set", self.link, "master", BRIDGE)
+            call("ip", "link", "del", near)
+
     # --- inside ---------------------------------------------------------------------------------
 
     def run(self, *command: object, check: bool = True, network: bool = True, **options: Any) -> str:
@@ -320,8 +356,12 @@ class Host:
 
     def install(self, source: Path) -> str:
         """`make install` of a source folder that the host sees at the same path."""
-        with self.lab.outside():
-            return self.run("make", "-C", source, "install", network=False, timeout=300)
+        self.write("/etc/resolv.conf", Path("/etc/resolv.conf").read_text())
+        try:
+            with self.lab.outside():
+                return self.run("make", "-C", source, "install", network=False, timeout=300)
+        finally:
+            self.write("/etc/resolv.conf", "")
 
     def systemctl(self, *arguments: object, check: bool = True, **options: Any) -> str:
         return self.run("systemctl", *arguments, check=check, **options).strip()
@@ -363,9 +403,9 @@ class Host:
             lines.append(entry)
         return lines
 
-    def events(self, unit: str) -> list[str]:
-        """What a daemon has logged, by name, oldest first."""
-        return [line["log"]["msg"] for line in self.journal("-u", unit) if "log" in line]
+    def logged(self, unit: str, since: float) -> list[dict[str, Any]]:
+        """What the processes of a unit have logged since that moment (of `time.time`), oldest first."""
+        return [line["log"] for line in self.journal("-u", unit, "--since", f"@{since:.3f}") if "log" in line]
 
 
 def _pip_environment() -> Sequence[str]:

@@ -8,9 +8,10 @@ import signal
 import time
 
 import pytest
+import yaml
 
 from tests.support.daemons import until
-from tests.support.host_cluster import UNITS, FlightsRun, report
+from tests.support.host_cluster import UNITS, FlightsRun, PersistentRun, report
 
 pytestmark = [pytest.mark.slow, pytest.mark.systemd, pytest.mark.timeout(240)]
 
@@ -213,13 +214,13 @@ def test_a_short_cut_of_a_link_loses_nobody(cluster):
     run.check_completed()
 
 
-def test_a_long_cut_of_a_link_fences_the_far_side(cluster):
-    """The controller is on the side that is cut off: what it reports later is refused."""
+def test_a_long_cut_of_a_link_fences_a_controller_on_the_far_side(cluster):
+    """Another one goes on without it, and what it brings later is refused."""
     run = FlightsRun(cluster, delay_ms=500)
     run.wait_busy()
     host, pid = cluster.a_process(run.ex_id, "execution_controller")
     assert host is not cluster.master, "the emptiest node has the controller"
-    since = time.monotonic()
+    began, since = time.time(), time.monotonic()
     host.cut_link()
     until(lambda: is_elsewhere(cluster, run, host), "a controller runs on another host", 40)
     report("link cut, controller replaced elsewhere", since)
@@ -231,6 +232,36 @@ def test_a_long_cut_of_a_link_fences_the_far_side(cluster):
     report("link healed, node connected", since)
     until(lambda: pid not in host.processes(), "the fenced controller has ended")
     report("link healed, fenced controller gone", since)
+    run.check_completed()
+    last_words = [
+        line["reason"] for line in host.logged("tsd-node", began) if line["msg"] == "controller.ending"
+    ]
+
+    assert "refused by the master: generation 1" in last_words[0]
+
+
+def test_a_long_cut_of_a_link_fences_workers_on_the_far_side(cluster):
+    """Their slices run elsewhere; they go on with what they hold, and nobody takes it any more."""
+    run = FlightsRun(cluster, delay_ms=500)
+    run.wait_busy()
+    controllers_host, controller = cluster.a_process(run.ex_id, "execution_controller")
+    host = next(
+        each for each in (cluster.hosts["two"], cluster.hosts["three"]) if each is not controllers_host
+    )
+    workers = {pid for each, pid in cluster.where(run.ex_id, "worker") if each is host}
+    assert workers
+    since = time.monotonic()
+    host.cut_link()
+    until(lambda: host.name not in cluster.get("/cluster/state"), "the node is given up")
+    report("link of workers cut, node given up", since)
+    run.wait_busy(5)
+    report("link of workers cut, work goes on elsewhere", since)
+    since = time.monotonic()
+    host.heal_link()
+    cluster.wait_nodes()
+    until(lambda: not workers & set(host.processes()), "the fenced workers have ended")
+    report("link healed, fenced workers gone", since)
+    assert cluster.where(run.ex_id, "execution_controller") == [(controllers_host, controller)]
 
     run.check_completed()
 
@@ -251,3 +282,114 @@ def test_a_slow_wire_that_loses_frames_only_makes_things_slow(cluster):
         report("the job over a wire with 200 ms each way and 1 % loss", since)
         assert "three" in cluster.nodes()
         assert before == {each.name: each.main_pid("tsd-node") for each in cluster.hosts.values()}
+
+
+# --- upgrade -----------------------------------------------------------------------------------
+
+
+def test_a_rolling_upgrade_under_a_persistent_job_loses_nothing(cluster):
+    """Nodes one after another, then the master; the job never stops, and its records are all there."""
+    run = PersistentRun(cluster)
+    run.wait_busy()
+    source = cluster.next_version()
+    began, since = time.time(), time.monotonic()
+    for host in cluster.hosts.values():
+        told = host.install(source)
+        assert "what runs goes on with the former version" in told
+    report("make install of the next version on three hosts", since)
+    run.wait_busy()
+    since = time.monotonic()
+    for host in cluster.hosts.values():
+        before = time.monotonic()
+        host.systemctl("restart", "tsd-node")
+        cluster.wait_nodes()
+        report(f"node {host.name} upgraded, connected", before)
+        run.wait_busy(5)
+    cluster.master.systemctl("restart", "tsd-master")
+    cluster.wait_nodes()
+    run.wait_busy(5)
+    report("all nodes and the master upgraded, work goes on", since)
+    assert {node["tsd_version"] for node in cluster.nodes().values()} == {cluster.NEXT_VERSION}
+    ready = [line for line in cluster.master.logged("tsd-master", began) if line["msg"] == "master.ready"]
+    assert ready[-1]["version"] == cluster.NEXT_VERSION
+
+    run.stop_and_check()
+
+
+# --- what an operator gets wrong ---------------------------------------------------------------
+
+
+@pytest.fixture
+def three(cluster):
+    """A host whose node is stopped, for a cluster file that is wrong; it is put right afterwards."""
+    host = cluster.hosts["three"]
+    host.systemctl("stop", "tsd-node")
+    cluster.wait_nodes("one", "two")
+    yield host
+    host.systemctl("stop", "tsd-node")
+    host.systemctl("reset-failed")
+    cluster.write_settings(host)
+    host.systemctl("start", "tsd-node")
+    cluster.wait_nodes()
+
+
+def events(lines, name):
+    return [line for line in lines if line["msg"] == name]
+
+
+def test_a_wrong_setting_fails_the_unit_at_once_and_says_which(cluster, three):
+    cluster.write_settings(three, teraslice__workers="many")
+    three.systemctl("start", "tsd-node", check=False)
+    told = three.systemctl("status", "--no-pager", "tsd-node", check=False)
+
+    assert "status=78/CONFIG" in told
+    assert "teraslice.workers: must be a whole number" in told
+    assert three.show("tsd-node", "ActiveState") == "failed"
+    assert three.show("tsd-node", "NRestarts") == "0"
+
+
+def test_a_master_that_has_no_address_is_looked_for_until_it_has_one(cluster, three):
+    cluster.write_settings(three, teraslice__master_hostname="nowhere.example")
+    began = time.time()
+    three.systemctl("start", "tsd-node")
+    until(lambda: events(three.logged("tsd-node", began), "node.no_address"), "the log says so")
+    assert three.show("tsd-node", "StatusText") == "Looking for the master at tcp://nowhere.example:5679"
+    since = time.monotonic()
+    hosts = (three.root / "etc/hosts").read_text()
+    three.write("/etc/hosts", f"{hosts}{cluster.master.address} nowhere.example\n")
+    cluster.wait_nodes()
+    report("the name of the master resolves, node connected", since)
+    three.write("/etc/hosts", hosts)
+
+
+def test_a_second_node_of_a_name_is_refused_until_the_name_is_free(cluster, three):
+    cluster.write_settings(three, tsd__node_id="two")
+    began = time.time()
+    three.systemctl("start", "tsd-node", check=False)
+    refused = until(
+        lambda: events(cluster.master.logged("tsd-master", began), "node.refused"), "the master refuses it"
+    )
+    ending = until(
+        lambda: events(three.logged("tsd-node", began), "node.ending"), "the node says why it ends"
+    )
+    assert "node id two is taken" in refused[0]["reason"]
+    assert "node id two is taken" in ending[0]["reason"]
+    assert cluster.nodes()["two"]["hostname"] == cluster.hosts["two"].address
+
+    # It is tried again, so it joins when the name is free.
+    cluster.hosts["two"].systemctl("stop", "tsd-node")
+    until(lambda: "Connected" in three.show("tsd-node", "StatusText"), "it joins")
+    three.systemctl("stop", "tsd-node")
+    cluster.hosts["two"].systemctl("start", "tsd-node")
+
+
+def test_a_second_master_on_the_host_says_what_is_in_use_and_harms_nobody(cluster):
+    as_tsd = ["setpriv", "--reuid=tsd", "--regid=tsd", "--init-groups", "tsd", "master"]
+    same_port = cluster.master.run(*as_tsd, "--data-dir", "/tmp/second", check=False)
+    settings = {"teraslice": {"port": 0}, "tsd": {"mesh_port": 0, "data_dir": "/var/lib/tsd-master"}}
+    cluster.master.write("/srv/second.yaml", yaml.safe_dump(settings))
+    same_folder = cluster.master.run(*as_tsd, "--config", "/srv/second.yaml", check=False)
+
+    assert "teraslice.port: port 5678 of 0.0.0.0 is in use" in same_port
+    assert "/var/lib/tsd-master/master.lock is locked: a master with pid" in same_folder
+    assert cluster.is_ready()

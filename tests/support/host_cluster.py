@@ -3,9 +3,11 @@
 import contextlib
 import json
 import shutil
+import sqlite3
 import time
 import uuid
 import zipfile
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ import httpx
 import yaml
 from typing_extensions import override
 
+import tsd
 from tests.support import flights
 from tests.support.daemons import TERMINAL, Api, until
 from tests.support.hosts import ROOT, Host, Lab
@@ -55,8 +58,12 @@ def report(what: str, since: float) -> None:
 class HostCluster(Api):
     """Three hosts with tsd installed and enabled; the first runs the master, all run a node."""
 
+    NEXT_VERSION = "9.9.9"
+
     def __init__(self, lab: Lab, zipped: Path) -> None:
         self.lab = lab
+        self._source_of_next = lab.folder / "source-next"
+        self._source_of_next.mkdir()  # hosts see such folders, which have to be there when they boot
         self.inputs = _Inputs(lab, zipped)
         lab.make_template()
         self.inputs.place(lab.template)
@@ -77,6 +84,17 @@ class HostCluster(Api):
             settings[section][key] = value
         for host in hosts or self.hosts.values():
             host.write("/etc/tsd/tsd.yaml", yaml.safe_dump(settings))
+
+    def next_version(self) -> Path:
+        """A source folder of tsd that is like this one but for its version."""
+        folder = self._source_of_next
+        for name in ("tsd", "systemd", "packaging", "config"):
+            shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+        for name in ("Makefile", "pyproject.toml", "constraints.txt", "README.md", "LICENSE"):
+            shutil.copy(ROOT / name, folder / name)
+        version = folder / "tsd/__init__.py"
+        version.write_text(version.read_text().replace(f'"{tsd.__version__}"', f'"{self.NEXT_VERSION}"'))
+        return folder
 
     def units_of(self, host: Host) -> list[str]:
         return list(UNITS) if host is self.master else ["tsd-node"]
@@ -220,23 +238,12 @@ class _Inputs:
                 (root / f"srv/{name}.csv").write_bytes(source.read())
 
 
-class FlightsRun:
-    """The flights job on all hosts: each reads its own copy and writes its own sink."""
+class _Run:
+    """A job on the hosts; each host writes its own sink."""
 
-    def __init__(self, cluster: HostCluster, *, data: str = "some", size: int = 40_000, delay_ms: int = 150,
-                 workers: int = 6, **more: Any) -> None:  # fmt: skip
+    def __init__(self, cluster: HostCluster, sink: str, job: dict[str, Any]) -> None:
         self.cluster = cluster
-        self.data = data
-        self.sink = f"srv/out/{uuid.uuid4().hex[:8]}"
-        job = json.loads((ROOT / "examples/flights.json").read_text())
-        reader, *rest, exporter = job["operations"]
-        reader |= {"path": f"/srv/{data}.csv", "size": size}
-        exporter |= {"path": f"/{self.sink}"}
-        job |= {
-            "workers": workers,
-            "operations": [reader, *rest, {"_op": "delay", "ms": delay_ms}, exporter],
-            **more,
-        }
+        self.sink = sink
         self.job_id, self.ex_id = cluster.post_job(job)
 
     def files(self) -> dict[Path, Path]:
@@ -244,8 +251,9 @@ class FlightsRun:
         found: dict[Path, Path] = {}
         for host in self.cluster.hosts.values():
             sink = host.root / self.sink
-            for path in sink.glob("carrier=*/*.ldjson"):
-                found.setdefault(path.relative_to(sink), path)
+            for path in sink.rglob("*.ldjson"):
+                if not any(part.startswith(".") for part in path.relative_to(sink).parts):
+                    found.setdefault(path.relative_to(sink), path)
         return found
 
     def slices(self) -> int:
@@ -256,6 +264,85 @@ class FlightsRun:
         """Wait until so many more slices have come out."""
         before = self.slices()
         until(lambda: self.slices() >= before + more, f"{more} slices come out", within_s)
+
+    def check_copies(self) -> None:
+        """What ran on several hosts gave the same on each."""
+        for host in self.cluster.hosts.values():
+            sink = host.root / self.sink
+            for name, path in self.files().items():
+                copy = sink / name
+                assert not copy.exists() or copy.read_bytes() == path.read_bytes(), (
+                    f"{name} differs on {host.name}"
+                )
+
+    def remove_output(self) -> None:
+        for host in self.cluster.hosts.values():
+            shutil.rmtree(host.root / self.sink, ignore_errors=True)
+
+
+class PersistentRun(_Run):
+    """A job without end; each slice makes its own hundred records, the same whenever it runs."""
+
+    RECORDS = 100
+
+    def __init__(self, cluster: HostCluster) -> None:
+        sink = f"srv/out/{uuid.uuid4().hex[:8]}"
+        dates = {"format": "isoBetween", "start": "2020-01-01T00:00:00Z", "end": "2021-01-01T00:00:00Z"}
+        operations = [
+            {"_op": "data_generator", "size": self.RECORDS, "seed": 7, **dates},
+            {"_op": "delay", "ms": 200},
+            {"_op": "file_exporter", "path": f"/{sink}", "format": "ldjson", "size": self.RECORDS},
+        ]
+        job = {"name": "endless", "lifecycle": "persistent", "workers": 6, "operations": operations}
+        super().__init__(cluster, sink, job)
+
+    def stop_and_check(self) -> None:
+        """No slice is missing, and those that were handed out are completed, with their records there once."""
+        self.cluster.post(f"/ex/{self.ex_id}/_stop")
+        self.cluster.wait_status(self.ex_id, "stopped", within_s=40)
+        self.check_copies()
+        records = self.recorded()
+        assert [(slicer, number) for slicer, number, _ in records] == [
+            (0, n) for n in range(1, len(records) + 1)
+        ]
+        states = Counter(state for _, _, state in records)
+        # A stop leaves what no worker held; it would be run by a recovery.
+        assert set(states) <= {"completed", "pending"}, states
+        lines = {path.name: len(path.read_bytes().splitlines()) for path in self.files().values()}
+        assert len(lines) == states["completed"]
+        assert set(lines.values()) == {self.RECORDS}
+        self.remove_output()
+
+    def recorded(self) -> list[tuple[int, int, str]]:
+        """(slicer, number, state) of each slice in the store."""
+        path = self.cluster.master.root / "var/lib/tsd-master/store.db"
+        with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=10)) as store:
+            rows = store.execute(
+                "SELECT slicer_id, slicer_order, state FROM slices JOIN executions USING (ex_no) WHERE ex_id = ?"
+                " ORDER BY slicer_id, slicer_order",
+                (self.ex_id,),
+            ).fetchall()
+        words = ("pending", "start", "completed", "error")
+        return [(slicer, number, words[state]) for slicer, number, state in rows]
+
+
+class FlightsRun(_Run):
+    """The flights job on all hosts: each reads its own copy."""
+
+    def __init__(self, cluster: HostCluster, *, data: str = "some", size: int = 40_000, delay_ms: int = 150,
+                 workers: int = 6, **more: Any) -> None:  # fmt: skip
+        self.data = data
+        sink = f"srv/out/{uuid.uuid4().hex[:8]}"
+        job = json.loads((ROOT / "examples/flights.json").read_text())
+        reader, *rest, exporter = job["operations"]
+        reader |= {"path": f"/srv/{data}.csv", "size": size}
+        exporter |= {"path": f"/{sink}"}
+        job |= {
+            "workers": workers,
+            "operations": [reader, *rest, {"_op": "delay", "ms": delay_ms}, exporter],
+            **more,
+        }
+        super().__init__(cluster, sink, job)
 
     def hosts_that_wrote(self) -> set[str]:
         return {
@@ -268,13 +355,7 @@ class FlightsRun:
         """Completed, nothing lost, nothing doubled, whatever ran twice gave the same."""
         execution = self.cluster.wait_status(self.ex_id, "completed", within_s=within_s)
         assert execution["_has_errors"] is False
-        for host in self.cluster.hosts.values():
-            sink = host.root / self.sink
-            for name, path in self.files().items():
-                copy = sink / name
-                assert not copy.exists() or copy.read_bytes() == path.read_bytes(), (
-                    f"{name} differs on {host.name}"
-                )
+        self.check_copies()
         union = self.cluster.lab.folder / "union"
         for name, path in self.files().items():
             (union / name.parent).mkdir(parents=True, exist_ok=True)
@@ -283,5 +364,4 @@ class FlightsRun:
             assert flights.found(union) == self.cluster.inputs.expected[self.data]
         finally:
             shutil.rmtree(union)
-        for host in self.cluster.hosts.values():
-            shutil.rmtree(host.root / self.sink, ignore_errors=True)
+        self.remove_output()

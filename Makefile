@@ -48,7 +48,6 @@ uninstall: ## remove what install put there; data, config and user stay
 	@DESTDIR="$(DESTDIR)" PREFIX="$(PREFIX)" packaging/uninstall
 
 dist: setup ## build sdist and wheel into dist/
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt build
 	rm -rf build/lib tsd.egg-info/SOURCES.txt
 	$(BIN)/python -m build --outdir dist .
 

@@ -316,6 +316,31 @@ def test_a_rolling_upgrade_under_a_persistent_job_loses_nothing(cluster):
     run.stop_and_check()
 
 
+def test_a_backup_is_restored_under_running_nodes(cluster):
+    """The commands of docs/operating.md. What runs meanwhile is known again, and ends right."""
+    run = FlightsRun(cluster, delay_ms=300)
+    run.wait_busy()
+    host = cluster.master
+    host.run("tsd", "backup", "--data-dir", "/var/lib/tsd-master", "/root/tsd-backup")
+    run.wait_busy()
+    cluster.post_job(
+        {"name": "later", "operations": [{"_op": "data_generator", "size": 10}, {"_op": "noop"}]}
+    )
+    since = time.monotonic()
+    host.systemctl("stop", "tsd-master")
+    host.run("sh", "-c", "rm -rf /var/lib/tsd-master/store.db* /var/lib/tsd-master/bundles")
+    host.run(
+        "sh", "-c", "cp -r /root/tsd-backup/. /var/lib/tsd-master && chown -R tsd:tsd /var/lib/tsd-master"
+    )
+    host.systemctl("start", "tsd-master")
+    cluster.wait_nodes()
+    report("backup restored, all nodes connected", since)
+    host.run("rm", "-r", "/root/tsd-backup")
+
+    assert "later" not in [job["name"] for job in cluster.get("/jobs?size=1000")]
+    run.check_completed()
+
+
 # --- what an operator gets wrong ---------------------------------------------------------------
 
 

@@ -1,7 +1,8 @@
 """Real hosts with systemd, each a container above an overlay of this machine, on a wire of their own.
 
 A lab has its own mount and network namespaces. The kernel takes both away with the process that made them, and
-containers die with it too, so nothing is left behind however a test run ends.
+its end powers the hosts off, so nothing runs on however a test run ends. Empty folders that a killed one has left
+are removed by the next.
 """
 
 import contextlib
@@ -37,6 +38,8 @@ IDLE_UNITS = [  # of this machine; they would only take time in each container
     "fstrim.timer", "man-db.timer", "postgresql.service", "redis-server.service", "systemd-timesyncd.service",
 ]  # fmt: skip
 PASSED_ON = ("PIP_", "SSL_CERT", "REQUESTS_CA", "CURL_CA", "http", "HTTP", "no_proxy", "NO_PROXY")
+
+_PREFIX = "tsd-hosts-"
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -92,8 +95,9 @@ class Lab:
         self._outside: list[int] = []
 
     def __enter__(self) -> Self:
+        _sweep()
         self._outside = [os.open(f"/proc/thread-self/ns/{kind}", os.O_RDONLY) for kind in ("mnt", "net")]
-        self.folder = Path(tempfile.mkdtemp(prefix="tsd-hosts-", dir="/tmp"))
+        self.folder = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-", dir="/tmp"))
         try:
             _check(_libc.unshare(CLONE_NEWNS))
             call("mount", "--make-rprivate", "/")
@@ -205,13 +209,14 @@ class Host:
     def boot(self) -> None:
         """Power on, and return at once; `wait_up` waits."""
         assert self._container is None, f"{self.name} is on"
-        cgroups = [root / f"tsd-hosts-{os.getpid()}-{self.name}" for root in CGROUPS]
+        cgroups = [root / f"{_PREFIX}{os.getpid()}-{self.name}" for root in CGROUPS]
         for cgroup in cgroups:
             cgroup.mkdir(exist_ok=True)
         # In a cgroup of its own: two containers in one would see each other's services.
         enter = "".join(f"echo $$ >{cgroup}/cgroup.procs && " for cgroup in cgroups)
+        # TERM: a container that nspawn is killed away from would live on.
         command = [
-            "setpriv", "--pdeathsig", "KILL", "systemd-nspawn", "-q", "-D", str(self.root), "-M", self.name,
+            "setpriv", "--pdeathsig", "TERM", "systemd-nspawn", "-q", "-D", str(self.root), "-M", self.name,
             f"--hostname={self.name}", f"--network-bridge={BRIDGE}", "--register=no", "--keep-unit",
             "--resolv-conf=off", "--timezone=off", "--link-journal=no", "--boot", "--console=pipe",
             f"--bind-ro={ROOT}:/mnt/tsd", *self.lab._pip_cache(),
@@ -284,7 +289,7 @@ class Host:
             self._container.kill()
             self._wait_off(20)
         for root in CGROUPS:
-            _remove_cgroup(root / f"tsd-hosts-{os.getpid()}-{self.name}")
+            _remove_folders(root / f"{_PREFIX}{os.getpid()}-{self.name}")
 
     def _wait_off(self, within_s: float) -> None:
         assert self._container is not None
@@ -419,7 +424,15 @@ def _check(result: int) -> None:
         raise OSError(number, os.strerror(number))
 
 
-def _remove_cgroup(folder: Path) -> None:
+def _sweep() -> None:
+    """Remove the empty folders of labs whose process was killed."""
+    for parent in (Path("/tmp"), *CGROUPS):
+        for folder in parent.glob(f"{_PREFIX}[0-9]*-*"):
+            if not Path("/proc", folder.name.removeprefix(_PREFIX).partition("-")[0]).exists():
+                _remove_folders(folder)
+
+
+def _remove_folders(folder: Path) -> None:
     """Remove it and those below; processes that are ending may hold one for a moment."""
     deadline = time.monotonic() + 5
     while folder.exists():

@@ -287,6 +287,7 @@ def test_a_slow_wire_that_loses_frames_only_makes_things_slow(cluster):
 # --- upgrade -----------------------------------------------------------------------------------
 
 
+@pytest.mark.timeout(400)  # three times pip
 def test_a_rolling_upgrade_under_a_persistent_job_loses_nothing(cluster):
     """Nodes one after another, then the master; the job never stops, and its records are all there."""
     run = PersistentRun(cluster)
@@ -399,6 +400,7 @@ def test_a_second_node_of_a_name_is_refused_until_the_name_is_free(cluster, thre
     )
     assert "node id two is taken" in refused[0]["reason"]
     assert "node id two is taken" in ending[0]["reason"]
+    assert ending[0]["level"] == 40
     assert cluster.nodes()["two"]["hostname"] == cluster.hosts["two"].address
 
     # It is tried again, so it joins when the name is free.

@@ -241,6 +241,9 @@ class _Inputs:
 class _Run:
     """A job on the hosts; each host writes its own sink."""
 
+    OUTPUT = "*.ldjson"
+    """Where its files are in the sink."""
+
     def __init__(self, cluster: HostCluster, sink: str, job: dict[str, Any]) -> None:
         self.cluster = cluster
         self.sink = sink
@@ -251,9 +254,8 @@ class _Run:
         found: dict[Path, Path] = {}
         for host in self.cluster.hosts.values():
             sink = host.root / self.sink
-            for path in sink.rglob("*.ldjson"):
-                if not any(part.startswith(".") for part in path.relative_to(sink).parts):
-                    found.setdefault(path.relative_to(sink), path)
+            for path in sink.glob(self.OUTPUT):
+                found.setdefault(path.relative_to(sink), path)
         return found
 
     def slices(self) -> int:
@@ -328,6 +330,8 @@ class PersistentRun(_Run):
 
 class FlightsRun(_Run):
     """The flights job on all hosts: each reads its own copy."""
+
+    OUTPUT = "carrier=*/*.ldjson"
 
     def __init__(self, cluster: HostCluster, *, data: str = "some", size: int = 40_000, delay_ms: int = 150,
                  workers: int = 6, **more: Any) -> None:  # fmt: skip

@@ -1,4 +1,4 @@
-# One job a target; `make` alone lists them. Everything lives in .venv; nothing is installed elsewhere.
+# One job a target; `make` alone lists them. Everything lives in .venv; only `install` puts something elsewhere.
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
@@ -41,14 +41,27 @@ $(FLIGHTS): $(STAMP)
 run: setup ## start a cluster on this host, until Ctrl-C
 	$(BIN)/tsd up
 
+install: ## install on this host, or upgrade in place (DESTDIR=, PREFIX=/usr/local, PYTHON=)
+	@DESTDIR="$(DESTDIR)" PREFIX="$(PREFIX)" PYTHON="$(PYTHON)" packaging/install
+
+uninstall: ## remove what install put there; data, config and user stay
+	@DESTDIR="$(DESTDIR)" PREFIX="$(PREFIX)" packaging/uninstall
+
+dist: setup ## build sdist and wheel into dist/
+	rm -rf build/lib tsd.egg-info/SOURCES.txt
+	$(BIN)/python -m build --outdir dist .
+
 test: setup ## the quick tests
 	$(BIN)/pytest -q $(PARALLEL) -m "not slow"
 
-test-all: $(FLIGHTS) ## all tests: also real daemons, real signals, long searches
-	$(BIN)/pytest -q $(PARALLEL)
+test-all: $(FLIGHTS) ## all tests but for those on real hosts: also real daemons, real signals, long searches
+	$(BIN)/pytest -q $(PARALLEL) -m "not systemd"
 
-test-slow: $(FLIGHTS) ## the slow tests only
-	$(BIN)/pytest -q $(PARALLEL) -m slow
+test-slow: $(FLIGHTS) ## the slow tests only, but for those on real hosts
+	$(BIN)/pytest -q $(PARALLEL) -m "slow and not systemd"
+
+test-systemd: $(FLIGHTS) ## the tests on real systemd hosts, in containers (root)
+	$(BIN)/pytest -q -s -rs -p no:randomly tests/hosts
 
 sim: setup ## replay a seed of the simulated cluster (make sim SEED=17), or run COUNT of them
 	$(BIN)/python -m tests.simulation $(if $(GOOD_DAYS),--good-days) $(if $(SEED),--seed $(SEED),--count $(or $(COUNT),5000))
@@ -99,4 +112,4 @@ clean: ## remove .venv and everything that was made
 	rm -rf examples/data
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help setup demo run test test-all test-slow sim bench bench-compare bench-api check fmt lint types arch docs lock clean
+.PHONY: help setup demo run install uninstall dist test test-all test-slow test-systemd sim bench bench-compare bench-api check fmt lint types arch docs lock clean

@@ -20,6 +20,7 @@ from typing import Any
 
 import httpx
 import yaml
+from typing_extensions import override
 
 ROOT = Path(__file__).resolve().parents[2]
 START_WITHIN_S = 30.0
@@ -144,7 +145,66 @@ class Daemon:
             self._process.wait(5)
 
 
-class Cluster:
+class Api:
+    """What tests ask a master, whatever runs it."""
+
+    @property
+    def url(self) -> str:
+        raise NotImplementedError
+
+    def request(self, method: str, path: str, **options: Any) -> httpx.Response:
+        return httpx.request(method, self.url + path, timeout=60, **options)
+
+    def get(self, path: str) -> Any:
+        answer = self.request("GET", path)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    def post(self, path: str, body: Any = None) -> Any:
+        answer = self.request("POST", path, **({} if body is None else {"json": body}))
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    def post_job(self, job: dict[str, Any]) -> tuple[str, str]:
+        """Post and start a job; its job_id and ex_id."""
+        answer = self.post("/jobs", job)
+        return answer["job_id"], answer["ex_id"]
+
+    def status(self, ex_id: str) -> str:
+        return self.get(f"/ex/{ex_id}")["_status"]
+
+    def wait_status(self, ex_id: str, *wanted: str, within_s: float = 30.0) -> dict[str, Any]:
+        """Wait for one of these statuses, or, without any, for a terminal one; the execution."""
+        statuses = set(wanted) or TERMINAL
+
+        def seen() -> dict[str, Any] | None:
+            execution = self.get(f"/ex/{ex_id}")
+            if execution["_status"] in TERMINAL - statuses:
+                raise AssertionError(f"{execution['_status']} instead of {sorted(statuses)}: {execution}")
+            return execution if execution["_status"] in statuses else None
+
+        return until(seen, f"{ex_id} is {' or '.join(sorted(statuses))}", within_s)
+
+    def nodes(self) -> dict[str, dict[str, Any]]:
+        """The connected nodes, without the master."""
+        return {
+            node_id: node
+            for node_id, node in self.get("/cluster/state").items()
+            if node["state"] != "disconnected"
+            and not any(process["assignment"] == "cluster_master" for process in node["active"])
+        }
+
+    def processes(self, ex_id: str, assignment: str | None = None) -> list[dict[str, Any]]:
+        """The processes of an execution as the cluster state has them."""
+        return [
+            process
+            for node in self.get("/cluster/state").values()
+            for process in node["active"]
+            if process.get("ex_id") == ex_id and assignment in {None, process["assignment"]}
+        ]
+
+
+class Cluster(Api):
     """A cluster of separate daemons (`start_master`, `start_node`) or of one `tsd up` (`start_up`).
 
     Args:
@@ -274,13 +334,14 @@ class Cluster:
         if daemon.exit_code is not None:
             raise AssertionError(f"{daemon.name} ended with {daemon.exit_code}\n{daemon.log[-4000:]}")
 
-    # --- API ------------------------------------------------------------------------------------
+    # --- API ----------------------------------------------------------------------------------
 
     def announced(self) -> dict[str, Any]:
         """What the master wrote to api.json."""
         return json.loads((self.data_dir / "api.json").read_text())
 
     @property
+    @override
     def url(self) -> str:
         return self.announced()["url"]
 
@@ -289,57 +350,6 @@ class Cluster:
         client = httpx.Client(base_url=self.url, timeout=60)
         self._clients.append(client)
         return client
-
-    def request(self, method: str, path: str, **options: Any) -> httpx.Response:
-        return httpx.request(method, self.url + path, timeout=60, **options)
-
-    def get(self, path: str) -> Any:
-        answer = self.request("GET", path)
-        assert answer.status_code == 200, answer.text
-        return answer.json()
-
-    def post(self, path: str, body: Any = None) -> Any:
-        answer = self.request("POST", path, **({} if body is None else {"json": body}))
-        assert answer.status_code == 200, answer.text
-        return answer.json()
-
-    def post_job(self, job: dict[str, Any]) -> tuple[str, str]:
-        """Post and start a job; its job_id and ex_id."""
-        answer = self.post("/jobs", job)
-        return answer["job_id"], answer["ex_id"]
-
-    def status(self, ex_id: str) -> str:
-        return self.get(f"/ex/{ex_id}")["_status"]
-
-    def wait_status(self, ex_id: str, *wanted: str, within_s: float = 30.0) -> dict[str, Any]:
-        """Wait for one of these statuses, or, without any, for a terminal one; the execution."""
-        statuses = set(wanted) or TERMINAL
-
-        def seen() -> dict[str, Any] | None:
-            execution = self.get(f"/ex/{ex_id}")
-            if execution["_status"] in TERMINAL - statuses:
-                raise AssertionError(f"{execution['_status']} instead of {sorted(statuses)}: {execution}")
-            return execution if execution["_status"] in statuses else None
-
-        return until(seen, f"{ex_id} is {' or '.join(sorted(statuses))}", within_s)
-
-    def nodes(self) -> dict[str, dict[str, Any]]:
-        """The connected nodes, without the master."""
-        return {
-            node_id: node
-            for node_id, node in self.get("/cluster/state").items()
-            if node["state"] != "disconnected"
-            and not any(process["assignment"] == "cluster_master" for process in node["active"])
-        }
-
-    def processes(self, ex_id: str, assignment: str | None = None) -> list[dict[str, Any]]:
-        """The processes of an execution as the cluster state has them."""
-        return [
-            process
-            for node in self.get("/cluster/state").values()
-            for process in node["active"]
-            if process.get("ex_id") == ex_id and assignment in {None, process["assignment"]}
-        ]
 
     # --- store ----------------------------------------------------------------------------------
 

@@ -161,6 +161,26 @@ cli.add_command(drain)
 cli.add_command(undrain)
 
 
+@cli.command()
+@click.argument("target", type=click.Path(path_type=Path), metavar="DIR")
+@CONFIG_OPTION
+@DATA_DIR_OPTION
+def backup(target: Path, config: Path | None, data_dir: Path | None) -> None:
+    """Copy the store and the bundles of the master to a new folder, also while it works.
+
+    Under systemd the data folder is /var/lib/tsd-master.
+    """
+    settings = _load(config, _overrides(data_dir, None, None))
+    from tsd.cli.backup import back_up  # noqa: PLC0415 - heavy, and faults of the file come first
+    from tsd.errors import StoreError  # noqa: PLC0415 - the same
+
+    try:
+        back_up(settings.tsd.data_dir, target)
+    except StoreError as error:
+        click.echo(f"tsd: {error}", err=True)
+        sys.exit(exit_codes.FAILED)
+
+
 @cli.group()
 def config() -> None:
     """Check and show the settings."""

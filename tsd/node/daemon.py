@@ -245,7 +245,8 @@ class NodeShell:
             for task in (self._hear_master, self._hear_processes, self._take_signals, self._driver.keep_time):
                 nursery.start_soon(task)
             end = await self._driver.wait_end()
-            _log.info("node.ending", reason=end.reason, code=end.code)
+            write = _log.info if end.code == 0 else _log.warning
+            write("node.ending", reason=end.reason, code=end.code)
             nursery.cancel_scope.cancel()
         return end.code
 

@@ -81,7 +81,7 @@ class HostCluster(Api):
         settings = {section: dict(values) for section, values in SETTINGS.items()}
         for name, value in changes.items():
             section, _, key = name.partition("__")
-            settings[section][key] = value
+            settings.setdefault(section, {})[key] = value
         for host in hosts or self.hosts.values():
             host.write("/etc/tsd/tsd.yaml", yaml.safe_dump(settings))
 

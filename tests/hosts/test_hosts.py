@@ -21,6 +21,10 @@ SCORES = {"tsd-master": 2.0, "tsd-node": 2.0}
 """The highest that `systemd-analyze security` may give."""
 
 
+def events(lines, name):
+    return [line for line in lines if line["msg"] == name]
+
+
 # --- units -------------------------------------------------------------------------------------
 
 
@@ -215,7 +219,10 @@ def test_a_short_cut_of_a_link_loses_nobody(cluster):
 
 
 def test_a_long_cut_of_a_link_fences_a_controller_on_the_far_side(cluster):
-    """Another one goes on without it, and what it brings later is refused."""
+    """Another one goes on without it, and what it brings later is refused.
+
+    Its node would end it as soon as it hears from the master, so the node is frozen until the controller has tried.
+    """
     run = FlightsRun(cluster, delay_ms=500)
     run.wait_busy()
     host, pid = cluster.a_process(run.ex_id, "execution_controller")
@@ -227,17 +234,20 @@ def test_a_long_cut_of_a_link_fences_a_controller_on_the_far_side(cluster):
     run.wait_busy(5)
     report("link cut, work goes on elsewhere", since)
     since = time.monotonic()
+    node = host.main_pid("tsd-node")
+    host.kill(node, signal.SIGSTOP)
     host.heal_link()
+    last_words = until(
+        lambda: events(host.logged("tsd-node", began), "controller.ending"), "the fenced controller ends"
+    )
+    report("link healed, fenced controller refused", since)
+    assert "refused by the master: generation 1" in last_words[0]["reason"]
+    host.kill(node, signal.SIGCONT)
     cluster.wait_nodes()
     report("link healed, node connected", since)
-    until(lambda: pid not in host.processes(), "the fenced controller has ended")
-    report("link healed, fenced controller gone", since)
-    run.check_completed()
-    last_words = [
-        line["reason"] for line in host.logged("tsd-node", began) if line["msg"] == "controller.ending"
-    ]
+    until(lambda: pid not in host.processes(), "the fenced controller is gone")
 
-    assert "refused by the master: generation 1" in last_words[0]
+    run.check_completed()
 
 
 def test_a_long_cut_of_a_link_fences_workers_on_the_far_side(cluster):
@@ -357,10 +367,6 @@ def three(cluster):
     cluster.write_settings(host)
     host.systemctl("start", "tsd-node")
     cluster.wait_nodes()
-
-
-def events(lines, name):
-    return [line for line in lines if line["msg"] == name]
 
 
 def test_a_wrong_setting_fails_the_unit_at_once_and_says_which(cluster, three):

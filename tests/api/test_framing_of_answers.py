@@ -239,6 +239,7 @@ def test_a_ready_master_says_so_also_without_a_node(api):
         "ok": False,
         "reason": "no node is connected: jobs are stored and wait",
         "nodes": 0,
+        "nodes_drained": 0,
         "slots": 0,
         "slots_free": 0,
     }

@@ -247,6 +247,7 @@ def test_a_store_with_data_gets_the_tables_of_letters(tmp_path):
         do(connection, StoreRecords(batch=batch_of([slice_row(1, PENDING)])))
         connection.exec_driver_sql("DROP TABLE dead_letters")
         connection.exec_driver_sql("DROP TABLE dead_letter_losses")
+        connection.exec_driver_sql("DROP TABLE node_drains")
         connection.exec_driver_sql("UPDATE alembic_version SET version_num = '0004'")
     engine = sqlite.writing_engine(path)
     upgrade(engine)

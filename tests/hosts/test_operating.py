@@ -128,3 +128,37 @@ def test_the_journal_has_what_user_code_says_with_its_ids(cluster):
         assert line["TSD_NODE_ID"] in cluster.hosts
     assert {line["PRIORITY"] for line in failed} == {"3"}
     assert all("int" in json.dumps(line["log"]["exception"]) for line in failed)
+
+
+def test_a_drain_that_takes_long_is_waited_for(cluster):
+    """The unit would give it 2 s; the node asks for more as long as it drains, up to `shutdown_timeout`."""
+    for each in cluster.hosts.values():
+        cluster.write_settings(each, teraslice__shutdown_timeout="60s")
+        for unit in cluster.units_of(each):
+            each.systemctl("reload", unit)
+    until(lambda: same_config(cluster), "all have read the same file")
+    run = FlightsRun(cluster, delay_ms=5_000, size=400_000, workers=4)
+    host, _ = until(lambda: cluster.where(run.ex_id, "worker"), "a worker runs")[0]
+    until(lambda: cluster.get("/cluster/controllers")[0]["workers_active"] == 4, "all workers are busy")
+    host.write("/etc/systemd/system/tsd-node.service.d/short.conf", "[Service]\nTimeoutStopSec=2\n")
+    host.systemctl("daemon-reload")
+    try:
+        began, since = time.time(), time.monotonic()
+        host.systemctl("stop", "tsd-node")
+        took_s = time.monotonic() - since
+        report("a drain of slices of 5 s", since)
+        assert host.show("tsd-node", "Result") == "success"
+        ends = events(host, "tsd-node", began, "process.exited")
+        assert ends
+        assert {(line["code"], line["signal"]) for line in ends} == {(0, None)}
+        assert took_s > 2, "nothing was to be waited for"
+    finally:
+        (host.root / "etc/systemd/system/tsd-node.service.d/short.conf").unlink()
+        host.systemctl("daemon-reload")
+        host.systemctl("start", "tsd-node")
+    run.check_completed()
+    cluster.write_settings()
+    for each in cluster.hosts.values():
+        for unit in cluster.units_of(each):
+            each.systemctl("reload", unit)
+    until(lambda: same_config(cluster), "all is as it was")

@@ -209,6 +209,19 @@ def test_delay_waits():
     assert waits == [2.0]
 
 
+def test_a_flush_that_releases_nothing_is_not_delayed_and_one_that_does_is():
+    waits = []
+    chain = make_pipeline(
+        {"_op": "delay", "ms": 1000}, {"_op": "collect", "size": 5, "wait": 60_000}, {"_op": "delay", "ms": 2000},
+        context=OpContext(sleep=waits.append),
+    )  # fmt: skip
+    run(chain, {"a": 1})
+    assert waits == [1.0, 2.0]
+
+    chain.flush()
+    assert waits == [1.0, 2.0, 2.0]
+
+
 def test_the_test_reader_hands_out_its_canned_slices_and_records():
     requests, made = requests_of("test-reader")
     pipeline = make_pipeline("noop", reader="test-reader")

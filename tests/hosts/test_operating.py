@@ -162,3 +162,29 @@ def test_a_drain_that_takes_long_is_waited_for(cluster):
         for unit in cluster.units_of(each):
             each.systemctl("reload", unit)
     until(lambda: same_config(cluster), "all is as it was")
+
+
+def test_a_second_master_on_another_host_says_that_nobody_looks_for_it_there(cluster):
+    host, began = cluster.hosts["two"], time.time()
+    host.systemctl("start", "tsd-master")
+    try:
+        noted = until(lambda: events(host, "tsd-master", began, "settings.noted"), "it says so")
+        assert any(
+            "master_hostname is one, which is no address of this host" in line["reason"] for line in noted
+        )
+        assert set(cluster.nodes()) == set(cluster.hosts), "the nodes stay with theirs"
+    finally:
+        host.systemctl("stop", "tsd-master")
+
+
+def test_a_node_that_the_file_does_not_list_says_so_and_works(cluster):
+    host, began = cluster.hosts["three"], time.time()
+    cluster.write_settings(host, tsd__nodes={"one": {"workers": 2}, "two": {"workers": 4}})
+    host.systemctl("restart", "tsd-node")
+    noted = until(lambda: events(host, "tsd-node", began, "settings.noted"), "it says so")
+    cluster.wait_nodes()
+    assert any("tsd.nodes does not list three" in line["reason"] for line in noted)
+
+    cluster.write_settings(host)
+    host.systemctl("restart", "tsd-node")
+    until(lambda: same_config(cluster), "all is as it was")

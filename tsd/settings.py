@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 
 import attrs
 import yaml
+from typing_extensions import override
 
 from tsd.errors import ConfigError
 from tsd.setting_fields import is_loopback, setting_of, shown
@@ -218,8 +219,11 @@ def load_settings(
     environ = os.environ if environ is None else environ
     found = find_file(Path(path) if path is not None else None, environ)
     faults: Faults = []
-    document = _read_document(found, faults) if found is not None else {}
-    digest = _digest(document)
+    try:
+        document = _read_document(found, faults) if found is not None else {}
+        digest = _digest(document)
+    except (RecursionError, ValueError) as error:
+        raise ConfigError(f"{found}", [("", "is nested too deeply, or holds itself by an alias")]) from error
     for name, value in (overrides or {}).items():
         if value is not None:
             section, _, key = name.partition(".")
@@ -246,6 +250,14 @@ def _with_text_keys(value: object) -> object:
 
 class _Loader(yaml.SafeLoader):
     """Safe YAML that reads `1:20` as text, not as base 60."""
+
+    @override
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        # The library lets through what Python says of a day such as 2026-02-30, or of too many digits.
+        try:
+            return super().construct_object(node, deep)
+        except ValueError as error:
+            raise yaml.constructor.ConstructorError(None, None, str(error), node.start_mark) from error
 
 
 _Loader.yaml_implicit_resolvers = {

@@ -89,6 +89,24 @@ def test_a_misspelt_setting_is_a_fault_that_names_the_right_one(faults):
     assert "did you mean teraslice?" in found["terasice"]
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("tsd: {labels: {day: 2026-02-30}}", "day is out of range for month"),
+        (f"teraslice: {{workers: {'9' * 5000}}}", "4300 digits"),
+        ("teraslice: {workers: !!int many}", "invalid literal"),
+        ("terafoundation: {connectors: &a {x: *a}}", "holds itself"),
+        ("tsd: {labels: &a !!pairs [x: *a]}", "holds itself"),
+        (f"tsd: {{labels: {'[' * 3000}{']' * 3000}}}", "nested too deeply"),
+    ],
+)
+def test_what_no_setting_can_be_made_of_is_a_fault_too(faults, text, said):
+    """A file that is read again must never end the daemon."""
+    ((_, message),) = faults(text).items()
+
+    assert said in message
+
+
 def test_a_setting_given_twice_is_a_fault(faults):
     found = faults("teraslice:\n  port: 1\n  port: 2\n")
 

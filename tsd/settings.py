@@ -9,6 +9,7 @@ import errno
 import hashlib
 import json
 import os
+import pwd
 import re
 import socket
 from collections.abc import Iterable, Mapping
@@ -273,6 +274,9 @@ def _read_document(path: Path, faults: Faults) -> dict[str, dict[str, object]]:
     """The sections of a file as raw values; what is no section becomes a fault."""
     try:
         document = _load_yaml(path.read_text(encoding="utf-8"), faults)
+    except PermissionError as error:
+        who = f"the user {_user()} must be able to read it"
+        raise ConfigError(f"{path}", [("", f"{error.strerror}: {who}")]) from error
     except OSError as error:
         raise ConfigError(f"{path}", [("", error.strerror or str(error))]) from error
     except UnicodeDecodeError as error:
@@ -296,6 +300,14 @@ def _read_document(path: Path, faults: Faults) -> dict[str, dict[str, object]]:
         else:
             sections[name] = dict(section or {})
     return sections
+
+
+def _user() -> str:
+    """Who this process runs as."""
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return str(os.geteuid())
 
 
 def _load_yaml(text: str, faults: Faults) -> Any:

@@ -67,6 +67,19 @@ def test_ids_are_fields_of_their_own_and_the_message_is_the_whole_line(listener,
     assert stream.read() == ""
 
 
+def test_half_a_character_does_not_stop_what_logs_it(listener, stream, tmp_path):
+    levels = LogLevels(console="info", file="info")
+    settings = TerafoundationSettings(log_level=levels, logging=("console", "file"), log_path=tmp_path)
+    log.configure(settings, role="worker", stream=stream)
+
+    structlog.get_logger().error("slice.failed", reason="half \ud83d, not UTF-8 \udcff")
+
+    said = json.loads(fields_of(listener.recv(65536))["MESSAGE"])["reason"]
+    assert said == "half \ud83d, not UTF-8 \udcff"
+    written = (tmp_path / log.LOG_FILE).read_text("utf-8")
+    assert json.loads(written)["reason"] == said
+
+
 def test_a_line_that_is_too_long_for_a_datagram_goes_by_stderr_with_its_priority(listener, stream):
     configure(stream)
 

@@ -183,7 +183,7 @@ def configure(
                 level=LEVELS[settings.log_level.file],
                 render=_machine(role),
                 # One write a line in append mode, so the processes of a host can share the file.
-                stream=file.open("a", encoding="utf-8", buffering=1),
+                stream=file.open("a", encoding="utf-8", errors="backslashreplace", buffering=1),
                 is_owned=True,
             )
         )

@@ -107,7 +107,7 @@ class Reloading:
             self.notifier.ready()
 
     def status(self) -> str:
-        """Which file is in force, for people: `config 1a2b3c4d5e6f`, what waits for a restart, and a fault."""
+        """Which file is in force, for people: `config 1a2b3c4d5e6f`, what waits for a restart, a fault."""
         waiting = f", restart for {', '.join(self.waiting)}" if self.waiting else ""
         refused = ", the file has a fault now: see the log" if self.is_refused else ""
         return f"config {self.settings.digest}{waiting}{refused}"

@@ -323,7 +323,9 @@ class NodeShell:
         async for event in self._processes.events:
             match event:
                 case fork_messages.Started():
-                    _log.info("process.started", proc_id=event.proc_id, pid=event.pid)
+                    spec = self._specs.get(event.proc_id)
+                    ex_id = spec.ex_id if spec is not None else None
+                    _log.info("process.started", proc_id=event.proc_id, ex_id=ex_id, pid=event.pid)
                     self._driver.feed(Started(proc_id=event.proc_id, pid=event.pid))
                 case fork_messages.NotStarted():
                     _log.error("process.not_started", proc_id=event.proc_id, reason=event.reason)

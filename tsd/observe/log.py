@@ -86,7 +86,9 @@ class _Sink:
         if self.journal is not None:
             fields = {"MESSAGE": line, "PRIORITY": str(priority), "SYSLOG_IDENTIFIER": "tsd"}
             fields["TSD_EVENT"] = str(event["event"])
-            fields |= {f"TSD_{key.upper()}": str(event[key]) for key in _JOURNAL_FIELDS if key in event}
+            fields |= {
+                f"TSD_{key.upper()}": str(event[key]) for key in _JOURNAL_FIELDS if event.get(key) is not None
+            }
             if self.journal.send(fields):
                 return
         if self.is_prefixed:

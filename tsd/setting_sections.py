@@ -139,7 +139,8 @@ class TerafoundationSettings:
         {},
         kind="mapping",
         doc="Connections that operations name in `_connection`: type, then name, then what the"
-        " operation's client needs. Values whose names look like secrets are never shown.",
+        " operation's client needs. Values whose names look like secrets, and passwords in URLs, are never"
+        " shown.",
     )
     log_level: LogLevels = setting(
         "log_level",

@@ -4,7 +4,7 @@ SIGHUP asks for it. A file with any fault is refused as a whole, and what held b
 """
 
 import signal
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -13,7 +13,7 @@ import structlog
 import trio
 
 from tsd.errors import ConfigError
-from tsd.observe.log import redact, set_default_levels
+from tsd.observe.log import REDACTED, redact, set_default_levels
 from tsd.observe.notify import Notifier
 from tsd.setting_fields import RESTART, setting_of
 from tsd.setting_sections import NodeOverrides
@@ -146,10 +146,22 @@ class Reloading:
         )
 
 
+_FREE_FORM = {"connectors", "env_vars"}
+"""Settings with keys of other people's programs: any value may be a secret, so none is logged."""
+
+
 def _words(name: str, value: Any) -> str:
+    if name in _FREE_FORM:
+        return str(_names_only(value))
     if isinstance(value, float) and name.endswith("_s"):
         return f"{value:g} s"
     return str(redact(_plain(value)))
+
+
+def _names_only(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _names_only(item) for key, item in value.items()}
+    return REDACTED
 
 
 def _plain(value: Any) -> Any:

@@ -105,7 +105,13 @@ def read_nodes(value: object) -> dict[str, NodeOverrides]:
     for node_id, entry in value.items():
         if not isinstance(entry, Mapping) or not set(entry) <= set(readers):
             raise WrongValue(f"{node_id} can have {', '.join(readers)} only, got {shown(entry)}")
-        nodes[str(node_id)] = NodeOverrides(**{key: readers[key](item) for key, item in entry.items()})
+        own = {}
+        for key, item in entry.items():
+            try:
+                own[key] = readers[key](item)
+            except ValueError as error:
+                raise WrongValue(f"{node_id}.{key} {error}") from error
+        nodes[str(node_id)] = NodeOverrides(**own)
     return nodes
 
 
@@ -133,7 +139,8 @@ class TerafoundationSettings:
         {},
         kind="mapping",
         doc="Connections that operations name in `_connection`: type, then name, then what the"
-        " operation's client needs. Values whose names look like secrets are never shown.",
+        " operation's client needs. Values whose names look like secrets, and passwords in URLs, are never"
+        " shown.",
     )
     log_level: LogLevels = setting(
         "log_level",

@@ -9,6 +9,7 @@ import errno
 import hashlib
 import json
 import os
+import pwd
 import re
 import socket
 from collections.abc import Iterable, Mapping
@@ -17,6 +18,7 @@ from typing import Any, TypeVar
 
 import attrs
 import yaml
+from typing_extensions import override
 
 from tsd.errors import ConfigError
 from tsd.setting_fields import is_loopback, setting_of, shown
@@ -218,8 +220,11 @@ def load_settings(
     environ = os.environ if environ is None else environ
     found = find_file(Path(path) if path is not None else None, environ)
     faults: Faults = []
-    document = _read_document(found, faults) if found is not None else {}
-    digest = _digest(document)
+    try:
+        document = _read_document(found, faults) if found is not None else {}
+        digest = _digest(document)
+    except (RecursionError, ValueError) as error:
+        raise ConfigError(f"{found}", [("", "is nested too deeply, or holds itself by an alias")]) from error
     for name, value in (overrides or {}).items():
         if value is not None:
             section, _, key = name.partition(".")
@@ -247,6 +252,14 @@ def _with_text_keys(value: object) -> object:
 class _Loader(yaml.SafeLoader):
     """Safe YAML that reads `1:20` as text, not as base 60."""
 
+    @override
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        # The library lets through what Python says of a day such as 2026-02-30, or of too many digits.
+        try:
+            return super().construct_object(node, deep)
+        except ValueError as error:
+            raise yaml.constructor.ConstructorError(None, None, str(error), node.start_mark) from error
+
 
 _Loader.yaml_implicit_resolvers = {
     first: [(tag, pattern) for tag, pattern in resolvers if not tag.endswith(":int")]
@@ -261,6 +274,9 @@ def _read_document(path: Path, faults: Faults) -> dict[str, dict[str, object]]:
     """The sections of a file as raw values; what is no section becomes a fault."""
     try:
         document = _load_yaml(path.read_text(encoding="utf-8"), faults)
+    except PermissionError as error:
+        who = f"the user {_user()} must be able to read it"
+        raise ConfigError(f"{path}", [("", f"{error.strerror}: {who}")]) from error
     except OSError as error:
         raise ConfigError(f"{path}", [("", error.strerror or str(error))]) from error
     except UnicodeDecodeError as error:
@@ -284,6 +300,14 @@ def _read_document(path: Path, faults: Faults) -> dict[str, dict[str, object]]:
         else:
             sections[name] = dict(section or {})
     return sections
+
+
+def _user() -> str:
+    """Who this process runs as."""
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return str(os.geteuid())
 
 
 def _load_yaml(text: str, faults: Faults) -> Any:

@@ -50,7 +50,7 @@ def test_a_backup_is_never_written_over(tmp_path):
     done = run(tmp_path, tmp_path / "backup")
 
     assert done.returncode == 1
-    assert "backup can not be made: File exists" in done.stderr
+    assert "backup is there already: name a new folder" in done.stderr
     assert (tmp_path / "backup" / "precious").exists()
 
 

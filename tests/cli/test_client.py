@@ -6,6 +6,7 @@ import threading
 import pytest
 
 from tsd.cli.client import ApiError, ApiFile, MasterClient, MasterUnreachable
+from tsd.errors import TsdError
 
 
 @pytest.fixture
@@ -112,3 +113,20 @@ def test_the_address_is_read_from_the_data_folder(tmp_path):
     api.remove()
     api.remove()
     assert not api.path.exists()
+
+
+def test_scheme_and_port_may_be_left_out(served):
+    url, answers, _ = served
+    answers["/x"] = (200, "{}")
+
+    client = MasterClient(url.removeprefix("http://"))
+
+    assert client.get("/x") == {}
+    assert client.url == url
+    assert MasterClient("master.example").url == "http://master.example"
+
+
+@pytest.mark.parametrize("url", ["https://127.0.0.1:5678", "http://", "http://host:port", "ftp://host"])
+def test_what_is_no_address_is_said_to_be_none(url):
+    with pytest.raises(TsdError, match=f"{url} is no address such as http://127.0.0.1:5678"):
+        MasterClient(url)

@@ -1,4 +1,5 @@
 import os
+import pwd
 
 import pytest
 from hypothesis import given
@@ -87,6 +88,44 @@ def test_a_misspelt_setting_is_a_fault_that_names_the_right_one(faults):
 
     assert "did you mean shutdown_timeout?" in found["teraslice.shutdown_timout"]
     assert "did you mean teraslice?" in found["terasice"]
+
+
+def test_a_fault_of_one_node_names_the_node(faults):
+    found = faults("tsd: {nodes: {a: {workers: 2}, b: {workers: -1}}}")
+
+    assert found == {"tsd.nodes": "b.workers must be at least 0, got -1"}
+
+
+def test_a_file_that_must_not_be_read_names_who_has_to(tmp_path):
+    who = os.geteuid() or 65534
+    (tmp_path / "tsd.yaml").touch(mode=0)
+    os.seteuid(who)
+    try:
+        with pytest.raises(ConfigError) as caught:
+            load_settings(tmp_path / "tsd.yaml")
+    finally:
+        os.seteuid(os.getuid())
+
+    name = pwd.getpwuid(who).pw_name
+    assert dict(caught.value.faults) == {"": f"Permission denied: the user {name} must be able to read it"}
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("tsd: {labels: {day: 2026-02-30}}", "day is out of range for month"),
+        (f"teraslice: {{workers: {'9' * 5000}}}", "4300 digits"),
+        ("teraslice: {workers: !!int many}", "invalid literal"),
+        ("terafoundation: {connectors: &a {x: *a}}", "holds itself"),
+        ("tsd: {labels: &a !!pairs [x: *a]}", "holds itself"),
+        (f"tsd: {{labels: {'[' * 3000}{']' * 3000}}}", "nested too deeply"),
+    ],
+)
+def test_what_no_setting_can_be_made_of_is_a_fault_too(faults, text, said):
+    """A file that is read again must never end the daemon."""
+    ((_, message),) = faults(text).items()
+
+    assert said in message
 
 
 def test_a_setting_given_twice_is_a_fault(faults):

@@ -55,16 +55,30 @@ def test_ids_are_fields_of_their_own_and_the_message_is_the_whole_line(listener,
     configure(stream)
     log.set_facts({"ex_id": "e-1", "job_id": "j-1"})
 
-    structlog.get_logger().warning("slice.retried", slice_id="s-1", reason="two\nlines")
+    structlog.get_logger().warning("slice.retried", slice_id="s-1", node_id=None, reason="two\nlines")
 
     fields = fields_of(listener.recv(65536))
     assert fields["PRIORITY"] == "4"
     assert fields["SYSLOG_IDENTIFIER"] == "tsd"
     assert (fields["TSD_EVENT"], fields["TSD_EX_ID"]) == ("slice.retried", "e-1")
     assert (fields["TSD_JOB_ID"], fields["TSD_SLICE_ID"]) == ("j-1", "s-1")
+    assert "TSD_NODE_ID" not in fields
     assert json.loads(fields["MESSAGE"])["reason"] == "two\nlines"
     stream.seek(0)
     assert stream.read() == ""
+
+
+def test_half_a_character_does_not_stop_what_logs_it(listener, stream, tmp_path):
+    levels = LogLevels(console="info", file="info")
+    settings = TerafoundationSettings(log_level=levels, logging=("console", "file"), log_path=tmp_path)
+    log.configure(settings, role="worker", stream=stream)
+
+    structlog.get_logger().error("slice.failed", reason="half \ud83d, not UTF-8 \udcff")
+
+    said = json.loads(fields_of(listener.recv(65536))["MESSAGE"])["reason"]
+    assert said == "half \ud83d, not UTF-8 \udcff"
+    written = (tmp_path / log.LOG_FILE).read_text("utf-8")
+    assert json.loads(written)["reason"] == said
 
 
 def test_a_line_that_is_too_long_for_a_datagram_goes_by_stderr_with_its_priority(listener, stream):

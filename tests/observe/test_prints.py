@@ -61,3 +61,13 @@ def test_prints_are_logged_whatever_the_level_with_the_facts_of_the_process():
     assert '"msg": "code.printed"' in stream.getvalue()
     assert '"text": "hello"' in stream.getvalue()
     assert '"ex_id": "e-1"' in stream.getvalue()
+
+
+def test_what_programs_do_to_their_streams_first_is_allowed():
+    taken = []
+    stream = PrintedLines(io.TextIOWrapper(io.BytesIO()), taken.append)
+
+    stream.reconfigure(encoding="utf-8", errors="replace", line_buffering=True)
+    print("ready", file=stream)
+
+    assert (taken, stream.isatty()) == (["ready"], False)

@@ -18,7 +18,12 @@ UNITS = {"tsd-master.service", "tsd-node.service", "tsd.target"}
 def make(target, folder=ROOT, **variables):
     words = [f"{name}={value}" for name, value in variables.items()]
     done = subprocess.run(
-        ["make", "-C", str(folder), target, *words], capture_output=True, text=True, check=False, timeout=250
+        ["make", "-C", str(folder), target, *words],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=250,
+        umask=0o077,  # as on hosts whose root keeps everything to itself
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
@@ -59,6 +64,12 @@ def test_a_staged_install_has_its_places_and_an_uninstall_leaves_what_is_the_ope
     }
     assert config.read_text() == "teraslice: {name: mine}\n"
     assert f"\nExecStart=/{lib}/current/bin/tsd node\n" in (tmp_path / units / "tsd-node.service").read_text()
+
+    # The user of the daemons reads all of it, but for the operator's file.
+    made = [
+        path for path in tmp_path.rglob("*") if not path.is_symlink() and path not in {config, config.parent}
+    ]
+    assert [path for path in made if not path.stat().st_mode & (0o005 if path.is_dir() else 0o004)] == []
 
     # Scripts name the place that they will be in, not the one that they were built in.
     version = (tmp_path / lib / "current").readlink().name

@@ -109,8 +109,15 @@ def test_a_file_with_a_fault_is_refused_as_a_whole(managed):
         assert "teraslice.shutdown_timeout" in refused[0]["reason"]
         said = until(lambda name=name: finished_reload(managers[name]), "the manager is told of the end")
         assert said
+        until(lambda name=name: "has a fault" in managers[name].last_status(), "the status tells")
 
     assert state(cluster) == before
+
+    cluster.configure(**{"teraslice.shutdown_timeout": "5s"})
+    for name in ("master", "node-1"):
+        cluster.write_config(name)
+        reload(cluster, name)
+        until(lambda name=name: "has a fault" not in managers[name].last_status(), "the status is well again")
 
 
 def finished_reload(manager):

@@ -20,6 +20,8 @@ def back_up(data_dir: Path, target: Path) -> None:
     """
     try:
         target.mkdir(parents=True, mode=0o700)
+    except FileExistsError as error:
+        raise StoreError(f"{target} is there already: name a new folder") from error
     except OSError as error:
         raise StoreError(f"{target} can not be made: {error.strerror}") from error
     try:

@@ -60,15 +60,23 @@ class MasterClient:
     """Requests to one master.
 
     Args:
-        url: Such as `http://127.0.0.1:5678`.
+        url: Such as `http://127.0.0.1:5678`; the scheme and the port may be left out.
         timeout_s: Longest silence of the master in one request.
+
+    Raises:
+        TsdError: It is no such address.
     """
 
     def __init__(self, url: str, *, timeout_s: float = 30.0) -> None:
-        parts = urlsplit(url)
-        self.url = url
-        self._host = parts.hostname or "127.0.0.1"
-        self._port = parts.port or 5678
+        self.url = url if "://" in url else f"http://{url}"
+        try:
+            parts = urlsplit(self.url)
+            self._port = parts.port or 5678
+        except ValueError as error:
+            raise TsdError(f"{url} is no address such as http://127.0.0.1:5678: {error}") from error
+        if parts.scheme != "http" or not parts.hostname:
+            raise TsdError(f"{url} is no address such as http://127.0.0.1:5678")
+        self._host = parts.hostname
         self._timeout_s = timeout_s
 
     def get(self, path: str) -> Any:

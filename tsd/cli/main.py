@@ -78,7 +78,9 @@ def master(config: Path | None, data_dir: Path | None, port: int | None) -> None
     from tsd.master.daemon import run_master  # noqa: PLC0415 - heavy, and faults of the file come first
     from tsd.settings import load_settings  # noqa: PLC0415 - the same
 
-    sys.exit(run_master(settings, reload=lambda: load_settings(config, overrides)))
+    # The same file again: one that is gone is a fault then, and no wish for the defaults.
+    file = settings.path or config
+    sys.exit(run_master(settings, reload=lambda: load_settings(file, overrides)))
 
 
 @cli.command()
@@ -103,8 +105,10 @@ def node(
     from tsd.node.daemon import run_node  # noqa: PLC0415 - heavy, and faults of the file come first
     from tsd.settings import load_settings  # noqa: PLC0415 - the same
 
+    file = settings.path or config  # as for the master
+
     def reload() -> "Settings":
-        return load_settings(config, overrides).for_node(node_id, workers=workers)
+        return load_settings(file, overrides).for_node(node_id, workers=workers)
 
     sys.exit(run_node(settings.for_node(node_id, workers=workers), node_id, reload=reload))
 

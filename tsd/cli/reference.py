@@ -60,7 +60,8 @@ Each host finds itself in the file: its node id is `--node-id`, else `tsd.node_i
 where `tsd.nodes` has the host name with or without its domain, that is taken.
 
 `systemctl reload` (SIGHUP to `tsd master` or `tsd node`) reads the file again. With any fault in it
-nothing changes, and `settings.refused` in the log says why; else every change is logged. The column
+nothing changes: the command ends well all the same, but `systemctl status` says that the file has a
+fault, and `settings.refused` in the log which; so check it before. Else every change is logged. The column
 *reload* says when one holds: `at once`, for `new processes` (controllers and workers that start from
 then on), or after a `restart` of the daemon, which `systemctl status` names until then. `config` in
 `/cluster/state` and in `systemctl status` stands for what the file says: where it differs from the

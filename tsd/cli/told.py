@@ -26,9 +26,10 @@ def told() -> Iterator[None]:
 
     try:
         yield
-    except (ApiError, MasterUnreachable) as error:
-        is_invalid = isinstance(error, ApiError) and error.status == 422
-        _end(error, exit_codes.CONFIG if is_invalid else exit_codes.FAILED)
+    except MasterUnreachable as error:
+        _end(f"{error}; --url or $TSD_URL says where the master is", exit_codes.FAILED)
+    except ApiError as error:
+        _end(error, exit_codes.CONFIG if error.status == 422 else exit_codes.FAILED)
     except AssetError as error:
         _end(error, exit_codes.CONFIG)
     except PermissionError as error:
@@ -37,6 +38,6 @@ def told() -> Iterator[None]:
         _end(error, exit_codes.FAILED)
 
 
-def _end(error: Exception, code: int) -> None:
+def _end(error: Exception | str, code: int) -> None:
     click.echo(f"tsd: {error}", err=True)
     sys.exit(code)

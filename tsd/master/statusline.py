@@ -29,15 +29,23 @@ class StatusLine:
             store_fault: Why the store takes no writes, when it does not.
         """
         figures = self.machine.figures()
-        now, count = self.now(), figures.stats.processed
+        # What was counted, and not the sums of executions: those begin with what earlier masters have seen.
+        work = figures.counts.work
+        now, count = self.now(), work.completed + work.failed
         seconds = now - self._counted_at
         rate = round((count - self._counted) / seconds) if seconds > 0 and self._counted_at else 0
         self._counted_at, self._counted = now, count
-        away = figures.capacity.nodes_away
+        capacity = figures.capacity
+        others = {
+            "away": capacity.nodes_away,
+            "draining": capacity.nodes_draining,
+            "drained": capacity.nodes_drained,
+        }
+        words = ", ".join(f"{number} {state}" for state, number in others.items() if number)
         parts = [
-            _count(figures.capacity.nodes_connected, "node") + (f" ({away} away)" if away else ""),
+            _count(capacity.nodes_connected, "node") + (f" ({words})" if words else ""),
             _count(len(figures.executions), "execution"),
-            f"{max(0, rate):,} slices/s",
+            f"{rate:,} slices/s",
         ]
         if store_fault:
             parts.insert(0, f"The store does not take writes: {store_fault}")

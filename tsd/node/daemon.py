@@ -135,7 +135,7 @@ async def _run(
             nursery.start_soon(processes.run)
             if notifier.watchdog_s is not None:
                 nursery.start_soon(_pet_watchdog, notifier, notifier.watchdog_s / 2)
-            notifier.ready(f"Looking for the master at {address}, config {settings.digest}")
+            notifier.ready(f"Looking for the master at {address}. Config {settings.digest}")
             hostname = await _own_address(settings)
             identity = f"{settings.node_id}~{secrets.token_hex(4)}"
             options = mesh_options(settings)
@@ -163,11 +163,16 @@ def _master_address(settings: Settings) -> str:
 
 async def _own_address(settings: Settings) -> str:
     """Where others reach this host; waits for the network when it is not up yet."""
+    said = ""
     while True:
         try:
             return await trio.to_thread.run_sync(advertised_host, settings)
         except OSError as error:
-            _log.warning("node.no_address", reason=str(error))
+            name = settings.teraslice.master_hostname
+            reason = f"teraslice.master_hostname {name}: {error.strerror or error}"
+            if reason != said:  # not a line a second for as long as a resolver is away
+                said = reason
+                _log.warning("node.no_address", reason=reason)
             await trio.sleep(_RESOLVE_PAUSE_S)
 
 
@@ -323,7 +328,9 @@ class NodeShell:
         async for event in self._processes.events:
             match event:
                 case fork_messages.Started():
-                    _log.info("process.started", proc_id=event.proc_id, pid=event.pid)
+                    spec = self._specs.get(event.proc_id)
+                    ex_id = spec.ex_id if spec is not None else None
+                    _log.info("process.started", proc_id=event.proc_id, ex_id=ex_id, pid=event.pid)
                     self._driver.feed(Started(proc_id=event.proc_id, pid=event.pid))
                 case fork_messages.NotStarted():
                     _log.error("process.not_started", proc_id=event.proc_id, reason=event.reason)

@@ -57,7 +57,8 @@ def is_journal(stream: IO[str]) -> bool:
 
 
 def _field(name: str, value: str) -> bytes:
-    data = value.encode("utf-8", "surrogateescape")
+    # Half a character, as JSON documents can have it, and what is not UTF-8 in names of files, as escapes.
+    data = value.encode("utf-8", "backslashreplace")
     if b"\n" in data:
         return name.encode() + b"\n" + len(data).to_bytes(8, "little") + data + b"\n"
     return name.encode() + b"=" + data + b"\n"

@@ -33,8 +33,9 @@ _BUNYAN = {"debug": 20, "info": 30, "warning": 40, "error": 50, "critical": 60}
 _SYSLOG = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}
 
 _SECRET = re.compile(
-    r"token|passw|secret|authorization|credential|api_?key|private_?key|access_?key|cookie", re.IGNORECASE
+    r"token|passw|pwd|secret|authorization|credential|api_?key|private_?key|access_?key|cookie", re.IGNORECASE
 )
+_PASSWORD_IN_URL = re.compile(r"(://[^/\s:@]*:)[^/\s@]+(?=@)")
 REDACTED = "***"
 _ROLES_OF_USER_CODE = {"controller", "worker"}
 LOG_FILE = "tsd.log"
@@ -86,7 +87,9 @@ class _Sink:
         if self.journal is not None:
             fields = {"MESSAGE": line, "PRIORITY": str(priority), "SYSLOG_IDENTIFIER": "tsd"}
             fields["TSD_EVENT"] = str(event["event"])
-            fields |= {f"TSD_{key.upper()}": str(event[key]) for key in _JOURNAL_FIELDS if key in event}
+            fields |= {
+                f"TSD_{key.upper()}": str(event[key]) for key in _JOURNAL_FIELDS if event.get(key) is not None
+            }
             if self.journal.send(fields):
                 return
         if self.is_prefixed:
@@ -183,7 +186,7 @@ def configure(
                 level=LEVELS[settings.log_level.file],
                 render=_machine(role),
                 # One write a line in append mode, so the processes of a host can share the file.
-                stream=file.open("a", encoding="utf-8", buffering=1),
+                stream=file.open("a", encoding="utf-8", errors="backslashreplace", buffering=1),
                 is_owned=True,
             )
         )
@@ -228,13 +231,15 @@ def set_default_levels(levels: LogLevels) -> None:
 
 
 def redact(value: Any, key: str = "") -> Any:
-    """A copy of a JSON-like value in which what looks like a secret by its name is hidden."""
+    """A copy of a JSON-like value without what looks like a secret by its name, and passwords in URLs."""
     if key and _SECRET.search(key) and value not in (None, "", False):
         return REDACTED
     if isinstance(value, Mapping):
         return {name: redact(item, str(name)) for name, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [redact(item) for item in value]
+    if isinstance(value, str) and "://" in value:
+        return _PASSWORD_IN_URL.sub(rf"\1{REDACTED}", value)
     return value
 
 

@@ -41,6 +41,9 @@ class PrintedLines(io.TextIOBase):
         """For bytes; they go by the log."""
         return self._beneath.buffer
 
+    def reconfigure(self, **_options: object) -> None:
+        """Programs ask for an encoding or for line buffering; text is logged in whole lines anyway."""
+
     @override
     def writable(self) -> bool:
         return True

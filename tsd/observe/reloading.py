@@ -4,7 +4,7 @@ SIGHUP asks for it. A file with any fault is refused as a whole, and what held b
 """
 
 import signal
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -13,7 +13,7 @@ import structlog
 import trio
 
 from tsd.errors import ConfigError
-from tsd.observe.log import redact, set_default_levels
+from tsd.observe.log import REDACTED, redact, set_default_levels
 from tsd.observe.notify import Notifier
 from tsd.setting_fields import RESTART, setting_of
 from tsd.setting_sections import NodeOverrides
@@ -89,6 +89,7 @@ class Reloading:
         apply: Called with the new settings in force.
         notifier: Tells the service manager.
         waiting: Names of settings that differ from the file until a restart.
+        is_refused: The file had a fault when it was read last, so it is not what holds.
     """
 
     settings: Settings
@@ -96,6 +97,7 @@ class Reloading:
     apply: Callable[[Settings], None]
     notifier: Notifier
     waiting: tuple[str, ...] = attrs.field(default=(), init=False)
+    is_refused: bool = attrs.field(default=False, init=False)
 
     async def serve(self, signals: AsyncIterator[int]) -> None:
         """Reload at each signal, until cancelled."""
@@ -105,9 +107,10 @@ class Reloading:
             self.notifier.ready()
 
     def status(self) -> str:
-        """Which file is in force, for people: `config 1a2b3c4d5e6f`, and what waits for a restart."""
+        """Which file is in force, for people: `config 1a2b3c4d5e6f`, what waits for a restart, a fault."""
         waiting = f", restart for {', '.join(self.waiting)}" if self.waiting else ""
-        return f"config {self.settings.digest}{waiting}"
+        refused = ", the file has a fault now: see the log" if self.is_refused else ""
+        return f"config {self.settings.digest}{waiting}{refused}"
 
     async def _reload(self) -> None:
         if self.load is None:
@@ -116,8 +119,10 @@ class Reloading:
         try:
             new = await trio.to_thread.run_sync(self.load)
         except ConfigError as error:
+            self.is_refused = True
             _log.error("settings.refused", reason=str(error), config=self.settings.digest)
             return
+        self.is_refused = False
         changes = changes_between(self.settings, new)
         for change in changes:
             _log.info(
@@ -141,10 +146,22 @@ class Reloading:
         )
 
 
+_FREE_FORM = {"connectors", "env_vars"}
+"""Settings with keys of other people's programs: any value may be a secret, so none is logged."""
+
+
 def _words(name: str, value: Any) -> str:
+    if name in _FREE_FORM:
+        return str(_names_only(value))
     if isinstance(value, float) and name.endswith("_s"):
         return f"{value:g} s"
     return str(redact(_plain(value)))
+
+
+def _names_only(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _names_only(item) for key, item in value.items()}
+    return REDACTED
 
 
 def _plain(value: Any) -> Any:

@@ -22,7 +22,7 @@ def copy_store(data_dir: Path, target: Path) -> None:
     """
     source = data_dir / DATABASE_NAME
     if not source.is_file():
-        raise StoreError(f"there is no store {source}")
+        raise StoreError(f"there is no store {source}: name the data folder of the master")
     if target.exists():
         raise StoreError(f"{target} is there already")
     try:

@@ -128,6 +128,17 @@ def test_workers_without_room_wait_for_it():
     assert "2 of 3 workers wait for a free slot" in cluster.master.waiting(10)[0].reason
 
 
+def test_workers_that_wait_for_their_controller_to_leave_do_not_say_that_they_wait_for_a_slot():
+    cluster = Cluster(a=4)
+    cluster.start("x", 3)
+    cluster.join("b", 4)
+    cluster.run(2)
+    cluster.feed(DrainNode(node_id="a"))
+
+    (waiting,) = cluster.master.waiting(10)
+    assert waiting.reason == "3 of 3 workers wait for the controller, which leaves node a"
+
+
 def test_the_controller_is_told_to_miss_no_worker_while_a_drain_leaves_no_slot():
     """Its watch over workers would fail the execution otherwise."""
     cluster = Cluster(a=1, b=1)

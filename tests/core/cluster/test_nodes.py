@@ -2,7 +2,7 @@ import attrs
 import pytest
 
 from tests.support.cluster import SETTINGS, START, Cluster
-from tsd.core.cluster.events import DrainNode, FromNode, StopRequested, UndrainNode
+from tsd.core.cluster.events import DrainNode, FromNode, Happened, StopRequested, UndrainNode
 from tsd.core.cluster.machine import ClusterMachine
 from tsd.core.cluster.membership import Members
 from tsd.core.cluster.node import Terminate
@@ -335,3 +335,18 @@ def test_a_list_of_processes_that_never_left_needs_no_answer():
 
         assert node.free == 3
         assert not members.has_processes("x", reachable=False)
+
+
+def test_the_end_of_a_node_is_a_warning_unless_it_said_that_it_ends():
+    cluster = Cluster(a=3, b=3)
+    cluster.run(2)
+    cluster.host("a").feed(Terminate())
+    cluster.lose(cluster.host("b"))
+    cluster.run(10)
+
+    told = {
+        each.facts["node_id"]: each.is_warning
+        for each in cluster.log
+        if isinstance(each, Happened) and each.event == "node.unreachable"
+    }
+    assert told == {"a": False, "b": True}

@@ -235,6 +235,7 @@ class Execution:
             out.log(
                 "execution.status",
                 ex_id=self.ex_id,
+                job_id=self.record.job_id,
                 status=status,
                 was=self.status,
                 reason=self.failure_reason or None,

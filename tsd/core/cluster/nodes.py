@@ -48,7 +48,8 @@ class NodeDesk:
     def not_sent(self, node: Node, out: Outbox, now: float) -> None:
         """The link to a node is down: it gets nothing new, and leaves at once if it runs nothing."""
         if node.link.is_reachable:
-            out.log("node.unreachable", is_warning=True, node_id=node.node_id)
+            has_ended = node.is_draining and not node.placements  # as it said that it would
+            out.log("node.unreachable", is_warning=not has_ended, node_id=node.node_id)
         node.link.fail(now)
         self.drains.release(node)
         for ex_id in {placement.ex_id: None for placement in node.placements.values()}:

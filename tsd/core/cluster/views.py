@@ -286,9 +286,12 @@ def waiting_reason(execution: Execution, free: int, nodes: int) -> str:
     if not execution.controller.is_welcomed:
         return f"waits for its controller to call from node {execution.controller.node_id}"
     missing = execution.intent.workers - len(execution.crew.seats.placed)
-    return (
-        f"{missing} of {execution.intent.workers} workers wait for a free slot: {room}" if missing > 0 else ""
-    )
+    if missing <= 0:
+        return ""
+    workers = f"{missing} of {execution.intent.workers} workers wait for"
+    if execution.controller.is_dismissed:  # none is placed before the next one is, whatever is free
+        return f"{workers} the controller, which leaves node {execution.controller.node_id}"
+    return f"{workers} a free slot: {room}"
 
 
 def is_listed(execution: Execution) -> bool:

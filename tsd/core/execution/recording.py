@@ -28,7 +28,8 @@ LETTERS_B_MAX = 64 * 1024 * 1024
 SMALL_BATCH_ROWS = 256
 """A batch with fewer rows costs mostly what every transaction costs."""
 SMALL_BATCH_PAUSE = 5
-"""After a small batch the next one comes so many times `commit_interval_s` later, unless it is urgent."""
+"""After a small batch the next one comes so many times `commit_interval_s` later, unless it is urgent
+or large."""
 _NEVER = float("inf")
 
 
@@ -75,7 +76,7 @@ class Recorder:
         changed: Slices that have a row and changed since.
         owed: How many slices were handed out or changed and wait for a batch.
         flush_at: When rows are to be gathered next, if not `paced_until` holds them back.
-        paced_until: No earlier, after a small batch, unless it is urgent.
+        paced_until: No earlier, after a small batch, unless it is urgent or many rows wait.
         batches: Those not yet acknowledged, oldest first.
         letters_b: Bytes of dead letters that are not yet durable.
     """
@@ -125,7 +126,9 @@ class Recorder:
         """
         if len(self.batches) >= BATCHES_UNACKED_MAX:
             return _NEVER
-        return self.flush_at if is_urgent else max(self.flush_at, self.paced_until)
+        if is_urgent or self.owed >= SMALL_BATCH_ROWS:
+            return self.flush_at
+        return max(self.flush_at, self.paced_until)
 
     def mark(self, entry: Slice) -> None:
         """A slice changed its state: it owes a row."""

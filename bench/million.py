@@ -4,7 +4,6 @@ import contextlib
 import json
 import random
 import sqlite3
-import statistics
 import sys
 import time
 
@@ -40,9 +39,9 @@ def watch_memory(up: Up) -> tuple[dict[str, list[float]], str]:
 
 
 def grown_percent(sizes: list[float]) -> float:
-    """From the first to the last tenth of what was seen; what waits in between comes and goes."""
-    tenth = max(1, len(sizes) // 10)
-    return (statistics.median(sizes[-tenth:]) / statistics.median(sizes[:tenth]) - 1) * 100
+    """From the peak of the first third to that of the last; between them the heap comes and goes."""
+    third = max(1, len(sizes) // 3)
+    return (max(sizes[-third:]) / max(sizes[:third]) - 1) * 100
 
 
 def make_unfinished(up: Up, ex_id: str) -> None:

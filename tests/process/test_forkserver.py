@@ -7,8 +7,10 @@ import subprocess
 import sys
 from contextlib import asynccontextmanager
 
+import attrs
 import pytest
 import trio
+from structlog.testing import capture_logs
 
 from tests.support.waiting import is_alive, wait_for
 from tsd.core.messages import ProcessSpec
@@ -140,6 +142,25 @@ async def test_a_process_told_to_end_right_after_its_start_ends_well():
 async def first_of(channel, count):
     for _ in range(count):
         yield await channel.receive()
+
+
+async def test_settings_hold_for_the_next_process_and_those_that_are_too_large_are_told_of(tmp_path):
+    def settings(folder, connectors):
+        return Settings(
+            tsd=attrs.evolve(Settings().tsd, data_dir=folder),
+            terafoundation=attrs.evolve(Settings().terafoundation, connectors=connectors),
+        )
+
+    async with running_processes() as processes:
+        processes.set_up(setup(settings=settings(tmp_path / "new", {})))
+        with capture_logs() as logs:
+            processes.set_up(
+                setup(settings=settings(tmp_path / "huge", {"x": {"y": {"z": "z" * 3_000_000}}}))
+            )
+            await run_to_end(processes, child(f"tell {tmp_path / 'facts'}"))
+
+    assert str(tmp_path / "new") in (tmp_path / "facts").read_text().splitlines()
+    assert [line["event"] for line in logs] == ["settings.not_passed_on"]
 
 
 async def test_what_a_process_started_dies_with_it(tmp_path):

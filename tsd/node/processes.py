@@ -13,6 +13,7 @@ import subprocess
 import sys
 from collections import deque
 
+import structlog
 import trio
 
 from tsd.core.messages import ProcessSpec
@@ -43,6 +44,8 @@ _BOOT = (
     "from tsd.node.forkserver import main; main(int(sys.argv[1]))"
 )
 """The server resolves user modules as the daemon does."""
+
+_log = structlog.get_logger()
 
 ProcessEvent = Started | NotStarted | Exited
 
@@ -162,9 +165,12 @@ class NodeProcesses:
             await self._outbox_filled.wait()
 
     async def _refuse(self, message: ToServer, error: OSError) -> None:
-        # Only a job environment beyond all reason makes a packet too long.
-        if isinstance(message, Spawn):
-            await self._hear(NotStarted(proc_id=message.spec.proc_id, reason=str(error)))
+        # Only a job environment or connections beyond all reason make a packet too long.
+        match message:
+            case Spawn():
+                await self._hear(NotStarted(proc_id=message.spec.proc_id, reason=str(error)))
+            case Setup():
+                _log.error("settings.not_passed_on", reason=str(error))
 
     async def _bury_server(self, server: _Server) -> None:
         self._server = None

@@ -192,7 +192,7 @@ def test_unknown_keys_survive_at_all_levels_and_are_named():
     assert (checked.job["w"], checked.job["cpu"]) == ({"deep": [1]}, "lots")
     assert [checked.job["operations"][0]["x"], checked.job["apis"][0]["z"]] == [1, 3]
     assert set(checked.unknown_options) == {"w", "cpu", "operations[0].x", "operations[1].y", "apis[0].z"}
-    assert checked.warnings == ()
+    assert {one["reason"]["reason"]["path"] for one in checked.warnings} == set(checked.unknown_options)
 
 
 def test_cpu_and_memory_can_not_be_mixed_with_resource_settings():

@@ -17,6 +17,7 @@ from tsd.cli.private_cluster import LOG_FILE, ClusterFailed, PrivateCluster
 from tsd.cli.progress import ProgressView, Snapshot
 from tsd.core.records import TERMINAL_STATUSES, Status
 from tsd.errors import AssetError
+from tsd.operations.job_warnings import text_of
 from tsd.settings import Settings
 
 POLL_S = 0.2
@@ -112,6 +113,8 @@ class _Run:
             except ApiError as error:
                 view.say(f"tsd: the job was not taken: {error.message}")
                 return exit_codes.CONFIG if error.status < 500 else exit_codes.FAILED
+            for warning in posted.get("warnings", ()):
+                view.say(f"warning: {text_of(warning)}")
             execution = self._watch(client, posted["ex_id"], view)
         return self._tell(client, execution)
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import attrs
+import structlog
 
 from tsd.errors import Conflict, Gone, InvalidRequest, NotFound, Unprocessable
 from tsd.master.brain import Brain
@@ -12,11 +13,17 @@ from tsd.master.identity import TERASLICE_VERSION
 from tsd.master.lists import ListQuery
 from tsd.master.validation import JobChecker
 from tsd.operations.job import ValidatedJob
+from tsd.operations.job_warnings import text_of
 from tsd.store.executions import CreateExecution
 from tsd.store.fields import JOB_FIELDS
 from tsd.store.store import Store
 
 Document = dict[str, Any]
+
+LOGGED_MAX = 20
+"""So many warnings of a job are in its line of the log; the answer has all."""
+
+log = structlog.get_logger()
 
 
 @attrs.frozen(eq=False, kw_only=True)
@@ -49,6 +56,7 @@ class JobService:
         if starts:
             return await self._run(job_id, checked, job=job)
         await self.store.create_job(job_id, job)
+        _log_warnings(job_id, checked)
         return _with_warnings({"job_id": job_id}, checked)
 
     async def find(
@@ -85,7 +93,9 @@ class JobService:
             raise InvalidRequest(f"no data was provided to update job {job_id}")
         await self._present(job_id, "updated")
         checked = await self.checker.check(job)
-        return _with_warnings(await self.store.update_job(job_id, job), checked)
+        stored = await self.store.update_job(job_id, job)
+        _log_warnings(job_id, checked)
+        return _with_warnings(stored, checked)
 
     async def set_active(self, job_id: str, *, is_active: bool) -> Document:
         """Mark a job as active or not, and change nothing else.
@@ -196,6 +206,7 @@ class JobService:
                 recovered_slice_type=cleanup or None,
             )
         )
+        _log_warnings(job_id, checked, ex_id=ex_id)
         return _with_warnings({"job_id": job_id, "ex_id": ex_id}, checked)
 
     async def _with_executions(self, jobs: list[Document], ex_fields: Sequence[str] | None) -> list[Document]:
@@ -220,6 +231,14 @@ def _fields_of(execution: Document | None, fields: Sequence[str]) -> Document:
     if execution is None or execution.get("_deleted"):
         return {}
     return {key: value for key, value in execution.items() if not fields or key in fields}
+
+
+def _log_warnings(job_id: str, checked: ValidatedJob, ex_id: str | None = None) -> None:
+    """One line a job, however much there is to say."""
+    if checked.warnings:
+        texts = [text_of(each) for each in checked.warnings]
+        name = checked.job["name"]
+        log.warning("job.warned", job_id=job_id, ex_id=ex_id, name=name, warnings=texts[:LOGGED_MAX])
 
 
 def _with_warnings(answer: Document, checked: ValidatedJob) -> Document:

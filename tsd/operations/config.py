@@ -11,9 +11,9 @@ class ClampConfig(OpConfig):
 
 import types
 import typing
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from enum import Enum
-from typing import Any, Literal, TypeVar
+from typing import Any, ClassVar, Literal, TypeVar
 
 import attrs
 
@@ -94,10 +94,24 @@ class BaseConfig:
     )
     connection: str | None = opt(None, wire="_connection", doc="name of a configured connection")
     extra: dict[str, Any] = attrs.field(factory=dict, init=False)
+    keeps_unknown: ClassVar[bool] = False
+    """Whether options that it does not declare are read from `extra`, so that none of them is a mistake."""
+    known_elsewhere: ClassVar[frozenset[str]] = frozenset()
+    """Options that are read from `extra`: never told as unknown."""
 
     def faults(self) -> Iterator[tuple[str, str]]:
         """Faults across options as (option, message); called when each option alone is right."""
         yield from ()
+
+    def warnings(self, job: Mapping[str, Any]) -> Iterable[tuple[str, str]]:  # noqa: ARG002 - for subclasses
+        """What is no fault but may not do what is wanted, as (option, sentence).
+
+        The sentences are in the `warnings` of the answer to whoever posts, changes or starts the job.
+
+        Args:
+            job: The whole job, defaults filled in; not to be changed.
+        """
+        return ()
 
 
 @attrs.define(kw_only=True)
@@ -107,6 +121,7 @@ class OpConfig(BaseConfig):
     op: str = opt(wire="_op", convert=formats.required_string, doc="name of the operation")
     encoding: str = opt("json", wire="_encoding", choices=ENCODINGS, doc="how bytes become records")
     api_name: str | None = opt(None, wire="_api_name", doc="name of the API that it uses")
+    known_elsewhere: ClassVar[frozenset[str]] = frozenset({"api_name"})
 
     @property
     def linked_api(self) -> str | None:
@@ -134,6 +149,7 @@ class ApiConfig(BaseConfig):
         doc="how bytes become records",
         schema={"enum": [*ENCODINGS, None]},
     )
+    known_elsewhere: ClassVar[frozenset[str]] = frozenset({"connection"})
 
 
 @attrs.frozen(kw_only=True)

@@ -1,7 +1,7 @@
 """Checking a job: defaults, conversions, and every fault at once."""
 
 import copy
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 import attrs
@@ -10,8 +10,10 @@ from tsd.durations import parse_duration
 from tsd.errors import AssetError, JobInvalid
 from tsd.operations import formats
 from tsd.operations.base import Definition
-from tsd.operations.config import BUILT_IN_ACTIONS, BaseConfig, Note, load, to_wire
+from tsd.operations.config import BUILT_IN_ACTIONS, BaseConfig, Note, load, options_of, to_wire
+from tsd.operations.job_warnings import THE_JOB, Subject, WarningKind, warning
 from tsd.operations.registry import Registry
+from tsd.shown import did_you_mean
 
 WORKERS_MAX = 1_000_000
 """More workers than anybody has; a request for more is a mistake."""
@@ -25,6 +27,56 @@ _RESOURCES = {
     "memory": ("resources_requests_memory", "resources_limits_memory"),
 }
 
+OF_KUBERNETES = frozenset(
+    {
+        "cpu",
+        "cpu_execution_controller",
+        "ephemeral_storage",
+        "external_ports",
+        "kubernetes_image",
+        "memory",
+        "memory_execution_controller",
+        "pod_spec_override",
+        "prom_metrics_add_default",
+        "prom_metrics_enabled",
+        "prom_metrics_port",
+        "resources_limits_cpu",
+        "resources_limits_memory",
+        "resources_requests_cpu",
+        "resources_requests_memory",
+        "targets",
+        "volumes",
+    }
+)
+"""Settings of jobs that mean something to Teraslice on Kubernetes only."""
+KEPT_FIELDS = frozenset(
+    {
+        "_context",
+        "_created",
+        "_deleted",
+        "_deleted_on",
+        "_failureReason",
+        "_has_errors",
+        "_slicer_stats",
+        "_status",
+        "_updated",
+        "ex",
+        "ex_id",
+        "job_id",
+        "metadata",
+        "recovered_execution",
+        "recovered_slice_type",
+        "relocatable",
+        "slicer_hostname",
+        "slicer_port",
+        "teraslice_version",
+        "warnings",
+    }
+)
+"""What is in the job or execution that a client has read, changed and sent back."""
+_REMARKS = frozenset({"comment", "_comment", "description", "_description"})
+_REMARK_MARKS = ("$", "__", "#", "//")
+
 Fault = tuple[str, str]
 _Loaded = tuple[str, Definition, BaseConfig]
 """Path, what it is, its options."""
@@ -36,7 +88,8 @@ class ValidatedJob:
 
     Attributes:
         job: The document with all defaults filled in and unknown keys kept: what an execution is made of.
-        warnings: Deprecations, in the form in which the API answers them.
+        warnings: What is said about it, in the form in which the API answers it; see
+            `tsd.operations.job_warnings`.
         unknown_options: Paths of options that nobody declares.
     """
 
@@ -119,6 +172,7 @@ class _Check:
         self._dead_letters(job, [*operations, *apis])
         if not self._faults:
             self._cross_checks(job, [*apis, *operations])
+            self._advice(job, [*apis, *operations])
         if self._faults:
             raise JobInvalid(self._titles[0], self._faults)
         job["relocatable"] = False
@@ -158,7 +212,7 @@ class _Check:
             for kind, others in _RESOURCES.items()
             if raw.get(kind) and any(raw.get(other) for other in others)
         ]
-        self._unknown += [name for name in raw if name not in job]
+        self._note_unknown_fields([name for name in raw if name not in job], known=job)
         if faults:
             self._fail(f"Validation failed for job config: {raw.get('name', 'undefined')}", faults)
         return job | {name: value for name, value in raw.items() if name not in job}
@@ -232,7 +286,7 @@ class _Check:
                 self._fail(title, list(error.faults))
                 continue
             job[key][i] = to_wire(config)
-            self._note(path, kind, name, notes)
+            self._note(path, kind, name, config, notes)
             loaded.append((path, definition, config))
         return loaded
 
@@ -251,21 +305,45 @@ class _Check:
                 f"Invalid {what}: {name}, could not find the hashID for asset identifier {asset}"
             )
 
-    def _note(self, path: str, kind: str, name: str, notes: list[Note]) -> None:
-        type_word, name_key = (
-            ("assetOperation", "_op") if kind == "operation" else ("assetAPIProperty", "api_name")
-        )
+    def _note(self, path: str, kind: str, name: str, config: BaseConfig, notes: list[Note]) -> None:
+        subject = Subject.of(kind, name)
         for note in notes:
-            if not note.is_deprecation:
-                self._unknown.append(f"{path}.{note.field}")
+            if note.is_deprecation:
+                self._warnings.append(
+                    warning(
+                        WarningKind.DEPRECATION,
+                        subject,
+                        field=note.field,
+                        description=note.description,
+                        path=None,
+                    )
+                )
                 continue
-            reason = {"field": note.field, "description": note.description, name_key: name}
-            self._warnings.append(
-                {
-                    "type": "JobValidation",
-                    "reason": {"type": type_word, "kind": "deprecation", "reason": reason},
-                }
+            self._unknown.append(f"{path}.{note.field}")
+            if not (config.keeps_unknown or note.field in config.known_elsewhere or _is_remark(note.field)):
+                known = [option.name for option in options_of(type(config))]
+                self._warn_unknown(subject, f"{path}.{note.field}", f"no option of {name}", known)
+
+    def _note_unknown_fields(self, names: list[str], *, known: Mapping[str, Any]) -> None:
+        self._unknown += names
+        for name in names:
+            if name in OF_KUBERNETES:
+                what = "a setting of Teraslice on Kubernetes and does nothing here"
+                self._warn_unknown(THE_JOB, name, what, ())
+            elif name not in KEPT_FIELDS and not _is_remark(name):
+                self._warn_unknown(THE_JOB, name, "no setting of a job", known)
+
+    def _warn_unknown(self, subject: Subject, path: str, what: str, known: Iterable[str]) -> None:
+        field = path.rpartition(".")[2]
+        self._warnings.append(
+            warning(
+                WarningKind.UNKNOWN_OPTION,
+                subject,
+                field=field,
+                description=f"{path} is {what}{did_you_mean(field, known)}",
+                path=path,
             )
+        )
 
     # --- what needs the whole job ---------------------------------------------------------------
 
@@ -318,6 +396,28 @@ class _Check:
                 faults = [("", str(error))]
             if faults:
                 self._fail(title, [(f"{path}.{name}" if name else path, text) for name, text in faults])
+
+
+    def _advice(self, job: dict[str, Any], loaded: list[_Loaded]) -> None:
+        """What the configs themselves say of the job."""
+        for path, definition, config in loaded:
+            kind = "operation" if path.startswith("operations") else "api"
+            for field, text in config.warnings(job):
+                place = f"{path}.{field}" if field else path
+                self._warnings.append(
+                    warning(
+                        WarningKind.ADVICE,
+                        Subject.of(kind, definition.name),
+                        field=field,
+                        description=f"{place}: {text}",
+                        path=place,
+                    )
+                )
+
+
+def _is_remark(name: str) -> bool:
+    """Whether a name is that of a note to people or tools, not of an option: `$schema`, `__metadata`, `_comment`."""
+    return name in _REMARKS or name.startswith(_REMARK_MARKS)
 
 
 def _api_names(job: Mapping[str, Any]) -> set[str]:

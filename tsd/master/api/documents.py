@@ -13,6 +13,7 @@ from msgspec import UNSET, Meta, UnsetType
 from tsd.core.records import Status
 from tsd.operations.formats import LOG_LEVELS, SAFE_MAX
 from tsd.operations.job import SLICERS_MAX, WORKERS_MAX
+from tsd.operations.job_warnings import WarningKind
 from tsd.operations.schema import BOOLEAN, DURATION, whole_number
 
 Time = Annotated[
@@ -112,6 +113,43 @@ class JobBody:
 
 
 @attrs.frozen(kw_only=True)
+class WarningText:
+    """What is said, and of what."""
+
+    field: Annotated[str, Meta(description="the option; empty when it is about the whole")]
+    description: Annotated[str, Meta(description="a sentence for people")]
+    path: Annotated[
+        str | UnsetType, Meta(description="the place, as in `operations[1].size`; not of deprecations")
+    ] = UNSET
+    _op: Annotated[str | UnsetType, Meta(description="the operation")] = UNSET
+    api_name: Annotated[str | UnsetType, Meta(description="the API")] = UNSET
+
+
+@attrs.frozen(kw_only=True)
+class WarningReason:
+    """What a warning is about."""
+
+    type: Literal["jobProperty", "assetOperation", "assetAPIProperty"]
+    kind: Annotated[
+        WarningKind,
+        Meta(
+            description="deprecation: not to be used any more; unknown-option: nobody reads it; built-in: a "
+            "bundle of Teraslice whose operations come with tsd; advice: the operation itself has a word to "
+            "say; capacity: the cluster cannot give what is asked for"
+        ),
+    ]
+    reason: WarningText
+
+
+@attrs.frozen(kw_only=True)
+class JobWarning:
+    """Something about a job that can run."""
+
+    type: Literal["JobValidation"]
+    reason: WarningReason
+
+
+@attrs.frozen(kw_only=True)
 class Job:
     """A stored job: what was posted, and what the store adds."""
 
@@ -124,7 +162,9 @@ class Job:
     _deleted: Literal[True] | UnsetType = UNSET
     _deleted_on: Time | UnsetType = UNSET
     ex: Annotated[dict[str, Any] | UnsetType, Meta(description="fields of its latest execution")] = UNSET
-    warnings: Annotated[list[dict[str, Any]] | UnsetType, Meta(description="deprecated options")] = UNSET
+    warnings: Annotated[
+        list[JobWarning] | UnsetType, Meta(description="only in the answer to a change")
+    ] = UNSET
 
 
 @attrs.frozen(kw_only=True)
@@ -133,7 +173,9 @@ class Ids:
 
     job_id: Id
     ex_id: Annotated[str | UnsetType, Meta(description="the new execution, if it runs")] = UNSET
-    warnings: Annotated[list[dict[str, Any]] | UnsetType, Meta(description="deprecated options")] = UNSET
+    warnings: Annotated[
+        list[JobWarning] | UnsetType, Meta(description="what is said of the job; only when there is something")
+    ] = UNSET
 
 
 # --- executions ---------------------------------------------------------------------------------

@@ -27,6 +27,11 @@ class FileExporterConfig(WriterOptions, OpConfig):
     def faults(self) -> Iterator[tuple[str, str]]:
         yield from self.file_faults()
 
+    @override
+    def warnings(self, job: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+        if self.linked_api is None:
+            yield from self.table_warnings()
+
 
 @attrs.define(kw_only=True)
 class FileSenderApiConfig(WriterOptions, ApiConfig):
@@ -35,6 +40,10 @@ class FileSenderApiConfig(WriterOptions, ApiConfig):
     @override
     def faults(self) -> Iterator[tuple[str, str]]:
         yield from self.file_faults()
+
+    @override
+    def warnings(self, job: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+        yield from self.table_warnings()
 
 
 @api("file_sender_api", config=FileSenderApiConfig)

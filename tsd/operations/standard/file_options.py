@@ -234,3 +234,13 @@ class WriterOptions(FileOptions):
             yield "file_per_slice", "must be true for json and for compressed files"
         if self.extension is not None and "/" in self.extension:
             yield "extension", "must not hold a slash"
+
+    def table_warnings(self) -> Iterator[tuple[str, str]]:
+        """What to know of tables that are written without names of columns."""
+        if self.is_table and not self.fields:
+            yield (
+                "fields",
+                f"{self.format} is written without `fields`, so the columns of each file are those of the"
+                " records of its slice, and files may differ; name the columns in `fields`"
+                + ("" if self.include_header else ", or set `include_header` to tell them apart"),
+            )

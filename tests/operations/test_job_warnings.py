@@ -1,0 +1,174 @@
+"""What is said about a job that can run: misspelt options, and what operations say of themselves."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar
+
+import attrs
+import pytest
+
+from tests.support.pipelines import REGISTRY
+from tsd.operations import BatchProcessor, OpConfig, operation, opt
+from tsd.operations.job import validate_job
+from tsd.operations.job_warnings import text_of
+from tsd.operations.registry import Registry
+
+READER = {"_op": "test-reader"}
+
+
+def warnings_of(*operations, registry=REGISTRY, **fields):
+    raw = {"name": "x", "operations": [READER, *operations], **fields}
+    return validate_job(raw, registry=registry).warnings
+
+
+def texts_of(*operations, **options):
+    return [text_of(one) for one in warnings_of(*operations, **options)]
+
+
+def test_a_misspelt_option_is_told_with_its_place_and_the_name_that_was_meant():
+    writer = {"_op": "file_exporter", "path": "/tmp/x", "format": "ldjson", "compresion": "gzip"}
+
+    (warning,) = warnings_of(writer)
+
+    assert warning == {
+        "type": "JobValidation",
+        "reason": {
+            "type": "assetOperation",
+            "kind": "unknown-option",
+            "reason": {
+                "field": "compresion",
+                "description": "operations[1].compresion is no option of file_exporter;"
+                " did you mean compression?",
+                "_op": "file_exporter",
+                "path": "operations[1].compresion",
+            },
+        },
+    }
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ("partition-by", "partition_by"),
+        ("Path", "path"),
+        ("header", "include_header"),
+        ("includeHeader", "include_header"),
+        ("_conection", "_connection"),
+        ("dead_letter_action", "_dead_letter_action"),
+    ],
+)
+def test_hyphens_case_and_missing_parts_are_seen_through(given, meant):
+    writer = {"_op": "file_exporter", "path": "/tmp/x", "format": "ldjson", given: "x"}
+
+    (text,) = texts_of(writer)
+
+    assert text == f"operations[1].{given} is no option of file_exporter; did you mean {meant}?"
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"), [("worker", "workers"), ("lifecyle", "lifecycle"), ("maxRetries", "max_retries")]
+)
+def test_a_misspelt_setting_of_the_job_is_told(given, meant):
+    assert texts_of({"_op": "noop"}, **{given: 1}) == [
+        f"{given} is no setting of a job; did you mean {meant}?"
+    ]
+
+
+def test_an_option_that_resembles_none_is_told_without_a_guess():
+    assert texts_of({"_op": "noop", "zzz": 1}) == ["operations[1].zzz is no option of noop"]
+
+
+def test_a_misspelt_option_of_an_api_is_told():
+    api = {"_name": "file_sender_api:out", "path": "/tmp/x", "format": "ldjson", "extention": "log"}
+
+    (warning,) = warnings_of({"_op": "noop"}, apis=[api])
+
+    assert warning["reason"]["type"] == "assetAPIProperty"
+    assert warning["reason"]["reason"]["api_name"] == "file_sender_api:out"
+    assert text_of(warning) == (
+        "apis[0].extention is no option of file_sender_api:out; did you mean extension?"
+    )
+
+
+def test_settings_of_kubernetes_are_said_to_do_nothing():
+    assert texts_of({"_op": "noop"}, targets=[]) == [
+        "targets is a setting of Teraslice on Kubernetes and does nothing here"
+    ]
+
+
+def test_notes_and_what_the_store_adds_are_no_mistakes():
+    kept = {"_created": "x", "_context": "job", "__metadata": {}, "$schema": "x", "_comment": "x"}
+
+    assert texts_of({"_op": "noop", "_comment": "x", "//": "y"}, **kept) == []
+
+
+def test_a_table_without_names_of_columns_is_warned_about():
+    writer = {"_op": "file_exporter", "path": "/tmp/x", "format": "csv"}
+
+    (warning,) = warnings_of(writer)
+
+    assert warning["reason"]["kind"] == "advice"
+    assert warning["reason"]["reason"]["path"] == "operations[1].fields"
+    assert warnings_of(writer | {"fields": ["a"]}) == warnings_of(writer | {"format": "ldjson"}) == ()
+
+
+def test_a_writer_leaves_the_word_on_columns_to_its_api():
+    api = {"_name": "file_sender_api", "path": "/tmp/x", "format": "tsv"}
+    writer = {"_op": "file_exporter", "_api_name": "file_sender_api"}
+
+    (warning,) = warnings_of(writer, apis=[api])
+
+    assert warning["reason"]["reason"]["path"] == "apis[0].fields"
+
+
+# --- operations of users --------------------------------------------------------------------------
+
+
+@attrs.define(kw_only=True)
+class CarefulConfig(OpConfig):
+    """Says what it thinks."""
+
+    level: int = opt(0, doc="how much")
+
+    def warnings(self, job: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+        if self.level > job["workers"]:
+            yield "level", "is more than there are workers"
+        if self.level > 100:
+            yield "", "is heavy"
+
+
+@attrs.define(kw_only=True)
+class OpenConfig(OpConfig):
+    """Reads whatever it is given."""
+
+    keeps_unknown: ClassVar[bool] = True
+
+
+@operation("careful", config=CarefulConfig)
+class Careful(BatchProcessor):
+    def on_batch(self, records):
+        return records
+
+
+@operation("open", config=OpenConfig)
+class Open(BatchProcessor):
+    def on_batch(self, records):
+        return records
+
+
+MINE = Registry([__name__])
+
+
+def test_a_config_can_warn_with_the_whole_job_in_sight():
+    assert texts_of({"_op": "careful", "level": 3}, registry=MINE, workers=3) == []
+    assert texts_of({"_op": "careful", "level": 101}, registry=MINE, workers=3) == [
+        "operations[1].level: is more than there are workers",
+        "operations[1]: is heavy",
+    ]
+
+
+def test_a_config_that_reads_all_options_has_no_unknown_ones():
+    checked = validate_job(
+        {"name": "x", "operations": [READER, {"_op": "open", "whatever": 1}]}, registry=MINE
+    )
+
+    assert (checked.warnings, checked.unknown_options) == ((), ("operations[1].whatever",))

@@ -1,0 +1,53 @@
+"""How values and names are shown in messages for people."""
+
+import difflib
+import json
+from collections.abc import Iterable
+from typing import Any
+
+LENGTH_MAX = 100
+"""Longer values are cut: a message is to be read."""
+
+
+def in_json(value: Any, length_max: int = LENGTH_MAX) -> str:
+    """A value as a job file has it: `null`, `true`, `"text"`, cut to `length_max` characters.
+
+    Whatever is no JSON is shown as the text of its JSON text or, failing that, of Python's.
+    """
+    try:
+        text = json.dumps(value, ensure_ascii=False, default=str)
+    except (ValueError, TypeError, RecursionError):
+        text = str(value)
+    # A lone surrogate cannot be printed or sent; its escape can.
+    text = text.encode("utf-8", "backslashreplace").decode("utf-8")
+    return text if len(text) <= length_max else f"{text[: length_max - 4]} ..."
+
+
+def bare(value: Any, length_max: int = LENGTH_MAX) -> str:
+    """As `in_json`, but a text has no quotation marks: for places that name something."""
+    if not isinstance(value, str):
+        return in_json(value, length_max)
+    text = value.encode("utf-8", "backslashreplace").decode("utf-8")
+    return text if len(text) <= length_max else f"{text[: length_max - 4]} ..."
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """`; did you mean X?` for the known name that is close to a word; empty when none is."""
+    close = closest(word, known)
+    return f"; did you mean {close}?" if close else ""
+
+
+def closest(word: str, known: Iterable[str]) -> str | None:
+    """The known name that somebody probably meant, else None.
+
+    Case, underscores and hyphens do not count as differences.
+    """
+    by_letters: dict[str, str] = {}
+    for name in known:
+        by_letters.setdefault(_letters(name), name)
+    found = difflib.get_close_matches(_letters(word), list(by_letters), n=1)
+    return by_letters[found[0]] if found else None
+
+
+def _letters(name: str) -> str:
+    return "".join(char for char in name.lower() if char not in "_- ")

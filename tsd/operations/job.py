@@ -397,7 +397,6 @@ class _Check:
             if faults:
                 self._fail(title, [(f"{path}.{name}" if name else path, text) for name, text in faults])
 
-
     def _advice(self, job: dict[str, Any], loaded: list[_Loaded]) -> None:
         """What the configs themselves say of the job."""
         for path, definition, config in loaded:
@@ -416,7 +415,7 @@ class _Check:
 
 
 def _is_remark(name: str) -> bool:
-    """Whether a name is that of a note to people or tools, not of an option: `$schema`, `__metadata`, `_comment`."""
+    """Whether a name is that of a note to people or tools: `$schema`, `__metadata`, `_comment`."""
     return name in _REMARKS or name.startswith(_REMARK_MARKS)
 
 

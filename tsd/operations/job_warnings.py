@@ -6,7 +6,7 @@ Every warning has one shape, which is Teraslice's, so that its clients print it:
 {"type": "JobValidation",
  "reason": {"type": "assetOperation", "kind": "unknown-option",
             "reason": {"field": "compresion", "_op": "file_exporter", "path": "operations[1].compresion",
-                       "description": "operations[1].compresion is no option of file_exporter; did you mean compression?"}}}
+                       "description": "operations[1].compresion is no option of file_exporter"}}}
 ```
 
 Clients of Teraslice print `kind` and `description`, so a description names its place itself. Deprecations

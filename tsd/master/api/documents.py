@@ -162,9 +162,9 @@ class Job:
     _deleted: Literal[True] | UnsetType = UNSET
     _deleted_on: Time | UnsetType = UNSET
     ex: Annotated[dict[str, Any] | UnsetType, Meta(description="fields of its latest execution")] = UNSET
-    warnings: Annotated[
-        list[JobWarning] | UnsetType, Meta(description="only in the answer to a change")
-    ] = UNSET
+    warnings: Annotated[list[JobWarning] | UnsetType, Meta(description="only in the answer to a change")] = (
+        UNSET
+    )
 
 
 @attrs.frozen(kw_only=True)
@@ -173,9 +173,7 @@ class Ids:
 
     job_id: Id
     ex_id: Annotated[str | UnsetType, Meta(description="the new execution, if it runs")] = UNSET
-    warnings: Annotated[
-        list[JobWarning] | UnsetType, Meta(description="what is said of the job; only when there is something")
-    ] = UNSET
+    warnings: Annotated[list[JobWarning] | UnsetType, Meta(description="only when there are any")] = UNSET
 
 
 # --- executions ---------------------------------------------------------------------------------

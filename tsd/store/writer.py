@@ -268,8 +268,9 @@ class Writer:
             self._damage = error
         self._set_health(is_ok=False, reason=str(error))
         held += self._waiting()
-        waiting = [entry for entry in held if entry.request.is_held and self._damage is None]
-        _refuse([entry for entry in held if entry not in waiting], error)
+        stays = [entry.request.is_held and self._damage is None for entry in held]
+        waiting = [entry for entry, does in zip(held, stays, strict=True) if does]
+        _refuse((entry for entry, does in zip(held, stays, strict=True) if not does), error)
         held[:] = waiting
 
     def _set_health(self, *, is_ok: bool, reason: str) -> None:

@@ -4,6 +4,10 @@ Slices wait in one queue, in order; those that came back stand at its head. A sl
 worker by name waits in a queue of that name, so it blocks nobody. A slice that was running when its
 worker died waits for a worker that holds nothing and is its only one there.
 
+A result can come for a slice that waits again, from a worker that was thought to be dead. Its entry then
+stays in its queue until it comes to the head, so a queue that is not empty is no proof that anything waits:
+`SliceLedger.waiting` counts what does, and `_drop_ended` cleans the heads before they are believed.
+
 Nothing here looks at all workers for one event: those that could take a slice stand in one of two
 lists (`idle` holds nothing, `hungry` has credits left). Only stealing and making room for a slice
 that runs alone look at all, and not more often than `STEAL_PAUSE_S`.
@@ -162,6 +166,12 @@ class Dispatcher:
         """Once a beat: nobody who could work is overlooked, whatever went wrong."""
         for worker in self.members.values():
             self.settle(worker, now)
+        _drop_ended(self._queue)
+        _drop_ended(self._alone)
+        for name, queue in list(self._pinned.items()):
+            _drop_ended(queue)
+            if not queue:
+                del self._pinned[name]
         self._pins_to_look_at.update(dict.fromkeys(self._pinned))
         self._reserve_at = now
         self.arm(now)
@@ -323,6 +333,7 @@ class Dispatcher:
         self.steal_at = _NEVER
         self._stolen_at = now
         idle = len(self._idle)
+        _drop_ended(self._queue)
         if self._queue or not idle or self.ledger.loaded() <= self.active:
             return []
         sends: list[tuple[str, Message]] = []
@@ -350,6 +361,15 @@ class Dispatcher:
     def recall(self) -> list[tuple[str, Message]]:
         """Ask every worker for all that it has not begun."""
         return [(worker.peer, GiveBack(count=-1)) for worker in self.members.values() if worker.held]
+
+
+def _drop_ended(queue: deque[Slice]) -> None:
+    """Take what a late result has ended off the head of a queue, where it would count as work that waits.
+
+    Such an entry further back does no harm: what stands before it waits, and is handed out first.
+    """
+    while queue and queue[0].state != PENDING:
+        queue.popleft()
 
 
 def _number(entry: Slice) -> int:

@@ -53,7 +53,7 @@ from tsd.core.execution.slicing import Slicing
 from tsd.core.execution.statistics import execution_stats
 from tsd.core.execution.terms import JobTerms, Limits, pinned_worker, read_terms
 from tsd.core.execution.watch import WorkerWatch
-from tsd.core.execution.workers import WorkerTable
+from tsd.core.execution.workers import PastProcesses, WorkerTable
 from tsd.core.messages import (
     PROTOCOL,
     Again,
@@ -138,9 +138,10 @@ class ExecutionMachine:
         self._sources: tuple[str, ...] = (ex_id,)
         self._mode = ""
         self._wanted = Wanted(revision=-1)
-        self._exits_taken: set[str] = set()
+        self._exits_taken = PastProcesses(is_exact=True)
         self._ending: Ending | None = None
         self._has_ended = False
+        self._runs_slices = False
         self._round_at = -_NEVER
         self._woken_at = -_NEVER
         self._started_ms = 0
@@ -314,8 +315,10 @@ class ExecutionMachine:
         if wanted.log_level != before.log_level:
             self._out.act(SetLogLevel(wanted.log_level))
             self._desk.set_log_level(wanted.log_level)
+        # The master repeats an exit until it has heard that it was taken in; nothing of it is counted twice.
+        told = {exit_.proc_id for exit_ in before.exits}
         for exit_ in wanted.exits:
-            if exit_.proc_id not in self._exits_taken:
+            if exit_.proc_id not in told and exit_.proc_id not in self._exits_taken:
                 self._exits_taken.add(exit_.proc_id)
                 self._desk.process_ended(exit_, now, at_ms)
         if wanted.paused != before.paused:
@@ -599,6 +602,10 @@ class ExecutionMachine:
         if self._link.welcomed:
             if self._reports.has_next():
                 self._out.send(LISTENER, self._reports.next(self.stats(now), self._counts()))
+            if self._wanted.paused and self._runs_slices and not self._dispatcher.active:
+                # `paused` was answered before: now nothing runs any more, and who looks is to see it.
+                self._link.beat_soon()
+            self._runs_slices = self._dispatcher.active > 0
             if now >= self._link.beat_at():
                 self._beat(now)
 

@@ -16,6 +16,9 @@ from tsd.core.messages import IDLE_BEATS, LINK_SILENCE_BEATS
 
 CREDITS_FIRST = 2
 """Before anything is known of how long slices take: one to run, one ahead."""
+PAST_KEPT = 8
+"""Of each seat so many processes that are over are remembered. A message of one before these would have been
+on its way for as long as it took eight processes to start and to end."""
 BATCH_WORK_US = 2_000
 """Messages with less work than this cost more than a fair share of few slices among many workers brings."""
 
@@ -109,6 +112,49 @@ class Worker:
 
 
 @attrs.define(kw_only=True, eq=False)
+class PastProcesses:
+    """Remembers processes that are over, in memory that does not grow with their number.
+
+    The processes of one seat differ in their last part alone, `.1`, `.2`, `.3`, ... Of each seat the last
+    `PAST_KEPT` that were added are remembered one by one; those that started no later than a forgotten one
+    count as over too, unless `is_exact`.
+
+    Attributes:
+        is_exact: What was forgotten counts as never added.
+    """
+
+    is_exact: bool = False
+    _kept: dict[str, dict[str, None]] = attrs.field(factory=dict)
+    _forgotten: dict[str, int] = attrs.field(factory=dict)
+
+    def add(self, proc_id: str) -> None:
+        """This process is over."""
+        seat, _start = _seat_of(proc_id)
+        kept = self._kept.setdefault(seat, {})
+        kept[proc_id] = None
+        if len(kept) > PAST_KEPT:
+            oldest = next(iter(kept))
+            del kept[oldest]
+            if not self.is_exact:
+                self._forgotten[seat] = max(self._forgotten.get(seat, 0), _seat_of(oldest)[1])
+
+    def __contains__(self, proc_id: str) -> bool:
+        """Whether it is over."""
+        seat, start = _seat_of(proc_id)
+        return proc_id in self._kept.get(seat, ()) or start <= self._forgotten.get(seat, -1)
+
+    def __len__(self) -> int:
+        """How many are remembered one by one."""
+        return sum(map(len, self._kept.values()))
+
+
+def _seat_of(proc_id: str) -> tuple[str, int]:
+    """What all processes of a seat have in common, and which of them this is; 0 when it does not say."""
+    seat, _, start = proc_id.rpartition(".")
+    return (seat, int(start)) if seat and start.isascii() and start.isdigit() else (proc_id, 0)
+
+
+@attrs.define(kw_only=True, eq=False)
 class WorkerTable:
     """All workers that ever said hello to this controller.
 
@@ -116,7 +162,7 @@ class WorkerTable:
         members: Connected ones by identity.
         named: Connected ones by each name that a slice can ask for.
         lost: Those given up whose end the master has not told yet, in order of loss.
-        ended: Those that said goodbye or whose process ended.
+        ended: Those that said goodbye or whose process ended, as far as it matters.
         busy_us: Microseconds of work in all results so far.
         records_read: Records that readers gave for them.
     """
@@ -125,14 +171,14 @@ class WorkerTable:
     members: dict[str, Worker] = attrs.field(factory=dict)
     named: dict[str, Worker] = attrs.field(factory=dict)
     lost: dict[str, None] = attrs.field(factory=dict)
-    ended: set[str] = attrs.field(factory=set)
+    ended: PastProcesses = attrs.field(factory=PastProcesses)
     joined: int = 0
     reconnected: int = 0
     disconnected: int = 0
     stalled: int = 0
     busy_us: int = 0
     records_read: int = 0
-    _fenced: set[str] = attrs.field(factory=set)
+    _fenced: PastProcesses = attrs.field(factory=PastProcesses)
     _gone: MeshCounts = attrs.field(factory=MeshCounts)
 
     def join(self, peer: str, number: int, log_level: str | None, now: float) -> Worker:

@@ -10,6 +10,7 @@ from contextlib import suppress
 from typing import NoReturn
 
 from tsd.cli import exit_codes
+from tsd.observe.streams import drain_streams
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
@@ -52,6 +53,7 @@ def _live(run: Callable[[], int], death_signal: signal.Signals, parent_pid: int)
         with suppress(OSError, ValueError):
             sys.stdout.flush()
             sys.stderr.flush()
+            drain_streams()
         os._exit(code)
 
 

@@ -12,6 +12,7 @@ from tsd.cli import exit_codes
 from tsd.cli.bundles import assets
 from tsd.cli.nodes import drain, nodes, undrain
 from tsd.observe.lean import import_structlog
+from tsd.observe.streams import prepare_process
 
 if TYPE_CHECKING:
     from tsd.operations.registry import Registry
@@ -315,6 +316,7 @@ def _load(config: Path | None, overrides: dict[str, object]) -> "Settings":
 
 def main(argv: list[str] | None = None) -> Any:
     """Entry point of the `tsd` script."""
+    prepare_process()
     command: Callable[..., Any] = cli
     return command(args=argv, prog_name="tsd")
 

@@ -19,6 +19,7 @@ from tsd.cli.supervisor import KILL_AFTER_S, Child, Supervisor
 from tsd.errors import ConfigError, exit_code_of
 from tsd.observe import log as logs
 from tsd.observe.notify import Notifier
+from tsd.observe.streams import drain_streams, unblock_streams
 from tsd.observe.titles import title_up
 from tsd.settings import Settings
 
@@ -36,10 +37,12 @@ def run_up(settings: Settings, *, announce: bool = True) -> int:
         settings: Of the cluster; a port 0 is replaced by a free one that lasts as long as this cluster.
         announce: Print the URL when the cluster is ready.
     """
-    logs.configure(settings.terafoundation, role="up")
+    # Daemons are forked from here, so there may be no thread.
+    unblock_streams(may_use_thread=False)
     notifier = Notifier.from_environment()
     data_dir = settings.tsd.data_dir
     try:
+        logs.configure(settings.terafoundation, role="up")
         with _open_lock(data_dir) as file:
             patience_s = settings.teraslice.shutdown_timeout_s + KILL_AFTER_S
             other = _lock(file, patience_s=patience_s)
@@ -50,6 +53,8 @@ def run_up(settings: Settings, *, announce: bool = True) -> int:
     except ConfigError as error:
         print(f"tsd: {error}", file=sys.stderr)
         return exit_code_of(error)
+    finally:
+        drain_streams()
 
 
 def _supervise(settings: Settings, notifier: Notifier, *, announce: bool) -> int:

@@ -54,6 +54,7 @@ from tsd.observe import log as logs
 from tsd.observe.looplag import LoopLag
 from tsd.observe.notify import Notifier
 from tsd.observe.reloading import Reloading, signals_of_reload
+from tsd.observe.streams import drain_streams, unblock_streams
 from tsd.observe.titles import title_master
 from tsd.operations.registry import Registry
 from tsd.setting_fields import is_loopback
@@ -88,14 +89,17 @@ def run_master(settings: Settings, *, reload: Callable[[], Settings] | None = No
         another reason. All but the first come with one line on stderr.
     """
     title_master()
-    logs.configure(settings.terafoundation, role="master")
+    unblock_streams(on_dropped=logs.note_dropped_lines)
     _allow_open_files()
     notifier = Notifier.from_environment()
     code = 0
     try:
+        logs.configure(settings.terafoundation, role="master")
         trio.run(_run, settings, notifier, reload)
     except* (ConfigError, AssetError, StoreError) as group:
         code = _complain(group)
+    finally:
+        drain_streams()
     return code
 
 

@@ -48,6 +48,7 @@ from tsd.node.processes import NodeProcesses
 from tsd.observe import log
 from tsd.observe.notify import Notifier
 from tsd.observe.reloading import Reloading, signals_of_reload
+from tsd.observe.streams import drain_streams, unblock_streams
 from tsd.observe.titles import title_node
 from tsd.operations.registry import STANDARD_MODULES
 from tsd.settings import Settings, advertised_host, note_on_node
@@ -87,9 +88,10 @@ def run_node(
     if settings.tsd.node_id != node_id:
         settings = settings.for_node(node_id)
     title_node(node_id)
-    log.configure(settings.terafoundation, role="node")
+    unblock_streams(on_dropped=log.note_dropped_lines)
     notifier = Notifier.from_environment()
     try:
+        log.configure(settings.terafoundation, role="node")
         with _only_one(settings, node_id):
             processes = NodeProcesses(_setup_of(settings))
             return trio.run(_run, settings, processes, notifier, reload)
@@ -100,6 +102,8 @@ def run_node(
         reason = f"another daemon runs as node {node_id} in {settings.tsd.data_dir}"
         _log.error("node.already_running", node_id=node_id, reason=reason)
         return EX_TEMPFAIL
+    finally:
+        drain_streams()
 
 
 def _setup_of(settings: Settings) -> fork_messages.Setup:

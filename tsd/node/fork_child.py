@@ -16,6 +16,8 @@ from typing import NoReturn
 from tsd.core.messages import ProcessSpec
 from tsd.core.records import ProcessRole
 from tsd.observe.blackbox import CRASHED, BlackBox
+from tsd.observe.log import note_dropped_lines
+from tsd.observe.streams import drain_streams, unblock_streams
 from tsd.observe.titles import title_controller, title_worker
 from tsd.settings import Settings
 
@@ -76,6 +78,7 @@ def leave(code: int) -> NoReturn:
         logging.shutdown()
         sys.stdout.flush()
         sys.stderr.flush()
+        drain_streams()
     finally:
         os._exit(code)
 
@@ -85,6 +88,7 @@ def _print_to_stderr() -> None:
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(line_buffering=True)
+    unblock_streams(on_dropped=note_dropped_lines)
 
 
 def _set_title(spec: ProcessSpec) -> None:

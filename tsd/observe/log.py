@@ -6,6 +6,7 @@ task with `structlog.contextvars.bind_contextvars`. A JSON line has the keys of 
 """
 
 import contextlib
+import io
 import json
 import logging
 import os
@@ -16,7 +17,7 @@ import threading
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, cast
 
 import attrs
 import structlog
@@ -24,6 +25,7 @@ from structlog.tracebacks import ExceptionDictTransformer
 from structlog.typing import EventDict, WrappedLogger
 from typing_extensions import override
 
+from tsd.errors import ConfigError
 from tsd.observe.journal import Journal, is_journal
 from tsd.setting_sections import LogLevels, TerafoundationSettings
 
@@ -106,6 +108,54 @@ class _Sink:
             self.journal.close()
 
 
+class _LogFile(io.TextIOBase):
+    """The log file, which follows its name: a file that was renamed or removed is made again.
+
+    One write a line in append mode, so the processes of a host can share the file.
+
+    Raises:
+        ConfigError: It cannot be opened for writing.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self._path = path
+        try:
+            # A data folder that is not there yet is made as private as the daemon would make it.
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._open()
+        except OSError as error:
+            fault = ("terafoundation.log_path", f"{path} cannot be written: {error.strerror or error}")
+            raise ConfigError("The log file cannot be used", [fault]) from error
+
+    def _open(self) -> None:
+        self._file = self._path.open("ab", buffering=0)
+        status = os.fstat(self._file.fileno())
+        self._identity = (status.st_dev, status.st_ino)
+
+    @override
+    def write(self, text: str, /) -> int:
+        self._follow()
+        self._file.write(text.encode("utf-8", "backslashreplace"))
+        return len(text)
+
+    def _follow(self) -> None:
+        try:
+            status = self._path.stat()
+            identity = (status.st_dev, status.st_ino)
+        except OSError:
+            identity = None
+        if identity != self._identity:
+            former = self._file
+            self._open()
+            former.close()
+
+    @override
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+
 class _Sinks:
     """The logger that structlog wraps: every sink gets the events of its level."""
 
@@ -161,6 +211,9 @@ def configure(
         role: `master`, `node`, `controller`, `worker` or `cli`; stands in every line.
         stream: Where console lines go, stderr by default.
         console: Whether they are for people; by default when the stream is a terminal.
+
+    Raises:
+        ConfigError: The log file cannot be used.
     """
     stream = sys.stderr if stream is None else stream
     for_people = stream.isatty() if console is None else console
@@ -179,14 +232,13 @@ def configure(
             )
         )
     if "file" in settings.logging:
-        file = Path(settings.log_path or ".") / LOG_FILE
+        file = _LogFile(Path(settings.log_path or ".") / LOG_FILE)
         sinks.append(
             _Sink(
                 place="file",
                 level=LEVELS[settings.log_level.file],
                 render=_machine(role),
-                # One write a line in append mode, so the processes of a host can share the file.
-                stream=file.open("a", encoding="utf-8", errors="backslashreplace", buffering=1),
+                stream=cast("IO[str]", file),
                 is_owned=True,
             )
         )
@@ -196,6 +248,11 @@ def configure(
     _apply(_Sinks(tuple(sinks), is_of_user_code=role in _ROLES_OF_USER_CODE))
     if former is not None:
         former.close()
+
+
+def note_dropped_lines(count: int) -> None:
+    """Say that lines were lost because nothing read the stream that they went to."""
+    structlog.get_logger().warning("log.lines_dropped", count=count)
 
 
 def set_facts(facts: Mapping[str, Any], slice_id: Callable[[], str | None] = lambda: None) -> None:

@@ -8,6 +8,7 @@ message that says what is allowed and what was found.
 """
 
 import ipaddress
+import json
 import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any
 
 import attrs
 
+from tsd.addresses import check_host
 from tsd.durations import parse_duration
 
 AT_ONCE = "at once"
@@ -107,7 +109,10 @@ def setting_of(field: "attrs.Attribute[Any]") -> Setting:
 
 def shown(value: object) -> str:
     """A raw value as a fault message quotes it: short, and never a secret-sized dump."""
-    text = repr(value)
+    try:
+        text = json.dumps(value, ensure_ascii=False, default=str)
+    except (ValueError, TypeError, RecursionError):
+        text = repr(value)
     return text if len(text) <= 60 else text[:57] + "..."
 
 
@@ -118,6 +123,16 @@ def read_text(value: object) -> str:
     if not isinstance(value, str) or not value.strip():
         raise WrongValue(f"must be a text that is not empty, got {shown(value)}")
     return value
+
+
+def read_host(value: object) -> str:
+    """An IP address, or a name that a resolver may know; brackets around IPv6 are taken off."""
+    try:
+        return check_host(read_text(value))
+    except WrongValue:
+        raise
+    except ValueError as error:
+        raise WrongValue(str(error)) from error
 
 
 def read_bool(value: object) -> bool:
@@ -190,7 +205,10 @@ def read_size(value: object) -> int:
 
 def read_path(value: object) -> Path:
     """A path; `~` is the home folder. Relative ones are resolved by `tsd.settings`."""
-    return Path(read_text(value)).expanduser()
+    try:
+        return Path(read_text(value)).expanduser()
+    except RuntimeError as error:
+        raise WrongValue(f"{value}: HOME is not set and the user has no home folder") from error
 
 
 def read_choice(*choices: str) -> Callable[[object], str]:

@@ -24,6 +24,7 @@ from tsd.setting_fields import (
     optional,
     read_bool,
     read_choice,
+    read_host,
     read_int,
     read_path,
     read_port,
@@ -37,6 +38,8 @@ from tsd.setting_fields import (
     shown,
 )
 
+MAX_SLOTS = 100_000
+"""More slots than any host has room for; a number beyond that is a mistake."""
 MIN_WORKERS = 4
 """Fewest slots by default: the controller takes one, and a job of one worker should not fill a node."""
 
@@ -95,8 +98,8 @@ def read_connectors(value: object) -> dict[str, dict[str, dict[str, Any]]]:
 def read_nodes(value: object) -> dict[str, NodeOverrides]:
     """Overrides by node id."""
     readers: dict[str, Callable[[object], Any]] = {
-        "workers": read_int(0),
-        "hostname": read_text,
+        "workers": read_int(0, MAX_SLOTS),
+        "hostname": read_host,
         "labels": read_text_map,
     }
     if not isinstance(value, Mapping):
@@ -121,7 +124,17 @@ def default_data_dir(environ: Mapping[str, str]) -> Path:
         return Path(state.split(":")[0])
     if data_home := environ.get("XDG_DATA_HOME"):
         return Path(data_home) / "tsd"
-    return Path("~/.local/share/tsd").expanduser()
+    try:
+        return Path("~/.local/share/tsd").expanduser()
+    except RuntimeError as error:
+        raise WrongValue("must be set: HOME is not set and this user has no home folder") from error
+
+
+def _default_data_dir_or_here() -> Path:
+    try:
+        return default_data_dir(os.environ)
+    except WrongValue:
+        return Path("tsd-data")
 
 
 def default_workers() -> int:
@@ -192,23 +205,23 @@ class TerasliceSettings:
     )
     hostname: str | None = setting(
         "hostname",
-        optional(read_text),
+        optional(read_host),
         None,
         kind="text",
         doc="Address at which workers on other hosts reach the controllers of this node.",
-        default_text="127.0.0.1 when `mesh_listen` is a loopback address, else the address this host"
+        default_text="`mesh_listen` when that is one address, else the address this host"
         " uses towards `master_hostname`",
     )
     master_hostname: str = setting(
         "master_hostname",
-        read_text,
+        read_host,
         "localhost",
         kind="text",
         doc="Host on which the master runs; nodes and controllers dial it at `mesh_port`.",
     )
     workers: int = setting(
         "workers",
-        lambda value: default_workers() if value is None else read_int(0)(value),
+        lambda value: default_workers() if value is None else read_int(0, MAX_SLOTS)(value),
         None,
         kind="whole number",
         unit="slots",
@@ -352,7 +365,8 @@ class TsdSettings:
 
     data_dir: Path = setting(
         "data_dir",
-        lambda value: default_data_dir(os.environ) if value is None else read_path(value),
+        # Without a home folder the default is unknown; `load_settings` names that as a fault.
+        lambda value: _default_data_dir_or_here() if value is None else read_path(value),
         None,
         kind="path",
         doc="The data folder: store, bundles, sockets. Back this up.",
@@ -361,7 +375,7 @@ class TsdSettings:
     )
     listen: str = setting(
         "listen",
-        read_text,
+        read_host,
         "127.0.0.1",
         kind="address",
         doc="Address the REST API is bound to. Whoever reaches it can run code, so an address that other"
@@ -376,7 +390,7 @@ class TsdSettings:
     )
     mesh_listen: str = setting(
         "mesh_listen",
-        read_text,
+        read_host,
         "127.0.0.1",
         kind="address",
         doc="Address that the master and the controllers bind for the links of the cluster. One that other"

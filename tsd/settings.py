@@ -20,6 +20,7 @@ import attrs
 import yaml
 from typing_extensions import override
 
+from tsd.addresses import ANY_HOST, own_host_name
 from tsd.errors import ConfigError
 from tsd.setting_fields import is_loopback, setting_of, shown
 from tsd.setting_sections import (
@@ -101,7 +102,7 @@ class Settings:
     @property
     def node_id(self) -> str:
         """The id of the node on this host: the one set, else its name among `nodes`, else the host name."""
-        return self.tsd.node_id or _own_name(socket.gethostname(), self.tsd.nodes)
+        return self.tsd.node_id or _own_name(own_host_name(), self.tsd.nodes)
 
     def for_node(self, node_id: str, *, workers: int | None = None) -> "Settings":
         """These settings as the node `node_id` has them: its entry of `nodes` laid over the shared ones.
@@ -174,20 +175,25 @@ def _is_own(family: int, address: Any) -> bool:
 def advertised_host(settings: Settings) -> str:
     """The address at which other processes of the cluster reach what this node binds.
 
-    The set `hostname` if there is one; 127.0.0.1 for a loopback mesh; a concrete `mesh_listen`; else
-    the address this host uses towards the master (asks the routing table, sends nothing).
+    The set `hostname` if there is one; a `mesh_listen` that is one address; else the address this host uses
+    towards the master (asks the routing table, sends nothing).
 
     Raises:
         OSError: `master_hostname` can not be resolved or has no route.
     """
     if settings.teraslice.hostname:
         return settings.teraslice.hostname
-    if is_loopback(settings.tsd.mesh_listen):
-        return "127.0.0.1"
-    if settings.tsd.mesh_listen not in {"0.0.0.0", "::", "*"}:  # noqa: S104 - compared, not bound
-        return settings.tsd.mesh_listen
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.connect((settings.teraslice.master_hostname, settings.tsd.mesh_port or 9))
+    bound = settings.tsd.mesh_listen
+    if bound not in ANY_HOST:
+        return bound
+    master = (settings.teraslice.master_hostname, settings.tsd.mesh_port or 9)
+    # Only `::` takes IPv6; a name with addresses of both kinds is reached by IPv4, as by the dialer.
+    family = socket.AF_UNSPEC if bound == "::" else socket.AF_INET
+    found = socket.getaddrinfo(*master, family=family, type=socket.SOCK_DGRAM)
+    found.sort(key=lambda entry: entry[0] != socket.AF_INET)
+    family, kind, _, _, address = found[0]
+    with socket.socket(family, kind) as probe:
+        probe.connect(address)
         return str(probe.getsockname()[0])
 
 
@@ -354,7 +360,8 @@ def _structure(
         tsd=_section("tsd", TsdSettings, document, faults, warnings),
         path=path,
     )
-    settings = _resolve_paths(settings, document, path, environ)
+    settings = _resolve_paths(settings, document, path, environ, faults)
+    settings = _follow_mesh(settings, document)
     _check_together(settings, faults, warnings)
     return attrs.evolve(settings, warnings=tuple(warnings))
 
@@ -398,13 +405,17 @@ def _resolve_paths(
     document: Mapping[str, Mapping[str, object]],
     path: Path | None,
     environ: Mapping[str, str],
+    faults: Faults,
 ) -> Settings:
     """Make every path absolute: given ones from the file's folder, default ones in the data folder."""
     base = path.absolute().parent if path is not None else Path.cwd()
     given = document.get("teraslice", {})
     data_dir = settings.tsd.data_dir
     if document.get("tsd", {}).get("data_dir") is None:
-        data_dir = default_data_dir(environ)
+        try:
+            data_dir = default_data_dir(environ)
+        except ValueError as error:
+            faults.append(("tsd.data_dir", str(error)))
     data_dir = base / data_dir
     in_data_dir = {
         name: (base if given.get(name) is not None else data_dir) / getattr(settings.teraslice, name)
@@ -419,6 +430,15 @@ def _resolve_paths(
         teraslice=attrs.evolve(settings.teraslice, **in_data_dir),
         tsd=attrs.evolve(settings.tsd, data_dir=data_dir),
     )
+
+
+def _follow_mesh(settings: Settings, document: Mapping[str, Mapping[str, object]]) -> Settings:
+    """On a mesh of one host the master is where the mesh is bound, unless the file says otherwise."""
+    host = settings.tsd.mesh_listen
+    is_given = document.get("teraslice", {}).get("master_hostname") is not None
+    if is_given or document.get("tsd", {}).get("mesh_listen") is None or not is_loopback(host):
+        return settings
+    return attrs.evolve(settings, teraslice=attrs.evolve(settings.teraslice, master_hostname=host))
 
 
 def _check_together(settings: Settings, faults: Faults, warnings: list[str]) -> None:

@@ -93,7 +93,7 @@ def test_a_misspelt_setting_is_a_fault_that_names_the_right_one(faults):
 def test_a_fault_of_one_node_names_the_node(faults):
     found = faults("tsd: {nodes: {a: {workers: 2}, b: {workers: -1}}}")
 
-    assert found == {"tsd.nodes": "b.workers must be at least 0, got -1"}
+    assert found == {"tsd.nodes": "b.workers must be 0..100000, got -1"}
 
 
 def test_a_file_that_must_not_be_read_names_who_has_to(tmp_path):

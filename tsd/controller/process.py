@@ -11,6 +11,7 @@ import msgspec
 import structlog
 import trio
 
+from tsd.addresses import tcp_address
 from tsd.assets.folders import AssetFolders
 from tsd.controller.slicer_thread import SlicerThread, make_runner_with
 from tsd.core.execution.events import (
@@ -88,7 +89,7 @@ async def _run(spec: ProcessSpec, settings: Settings) -> int:
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         async with (
             listen_tcp(
-                f"tcp://{settings.tsd.mesh_listen}",
+                tcp_address(settings.tsd.mesh_listen),
                 ports=_ports(settings),
                 codec=Codec(KINDS),
                 options=options,
@@ -139,11 +140,11 @@ class ControllerShell:
         self._nursery = nursery
         self._token = trio.lowlevel.current_trio_token()
         self._metadata = ""
-        port = listener.address.rpartition(":")[2]
+        port = int(listener.address.rpartition(":")[2])
         machine = ExecutionMachine(
             ex_id=spec.ex_id,
             generation=spec.generation,
-            address=f"tcp://{advertised_host(settings)}:{port}",
+            address=tcp_address(advertised_host(settings), port),
             wall_offset_s=time.time() - trio.current_time(),
             limits=limits_of(settings),
         )

@@ -1,11 +1,11 @@
 """The state of the cluster as clients see it; all of it is in memory."""
 
 import os
-import socket
 from typing import Any
 
 import attrs
 
+from tsd.addresses import own_host_name
 from tsd.core.cluster.machine import ClusterMachine
 from tsd.core.cluster.views import ActiveView, ControllerView, NodeView
 from tsd.errors import NotFound
@@ -80,7 +80,7 @@ def _master(node_id: str, config: str) -> Document:
     services = ("cluster_master", "assets_service")
     return {
         "node_id": node_id,
-        "hostname": socket.gethostname(),
+        "hostname": own_host_name(),
         "pid": pid,
         "node_version": NODE_VERSION,
         "teraslice_version": TERASLICE_VERSION,

@@ -20,6 +20,7 @@ import structlog
 import trio
 
 from tsd import __version__
+from tsd.addresses import tcp_address
 from tsd.assets.archive import Limits
 from tsd.assets.folders import AssetFolders
 from tsd.assets.host import this_host
@@ -135,7 +136,6 @@ async def _run(settings: Settings, notifier: Notifier, reload: Callable[[], Sett
         else:
             log.error("store.failing", reason=health.reason)
 
-    host = f"[{tsd.mesh_listen}]" if ":" in tsd.mesh_listen else tsd.mesh_listen
     with (
         trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals,
         signals_of_reload() as reload_signals,
@@ -143,7 +143,7 @@ async def _run(settings: Settings, notifier: Notifier, reload: Callable[[], Sett
     ):
         async with (
             listen_tcp(
-                f"tcp://{host}:{tsd.mesh_port}",
+                tcp_address(tsd.mesh_listen, tsd.mesh_port),
                 codec=Codec(KINDS),
                 options=mesh_options(settings),
                 on_bad_frame=_on_bad_frame,

@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 import trio
 import zmq
 
+from tsd.addresses import tcp_address
 from tsd.errors import ConfigError, RemoteWireError
 from tsd.mesh.auth import check_bind
 from tsd.mesh.codec import Codec
@@ -35,6 +36,9 @@ from tsd.mesh.endpoint import (
 )
 from tsd.mesh.pump import Pump, run, shared_context
 from tsd.mesh.tally import Tally, encode_counted
+
+RESOLVE_S = 5.0
+"""How long a resolver may take before the dialing begins without its answer."""
 
 
 class _TcpListener:
@@ -145,7 +149,7 @@ async def listen_tcp(
     tally = Tally(on_bad_frame)
     socket = shared_context.open_socket(zmq.ROUTER)
     try:
-        _configure(socket, options, codec, host)
+        _configure(socket, options, codec, use_ipv6=":" in host)
         # Without MANDATORY a ROUTER drops what it can not send, silently.
         socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
         # A restarted peer, or one whose old connection is not yet noticed to be dead, takes its name back.
@@ -194,13 +198,13 @@ async def dial_tcp(
     tally = Tally(on_bad_frame)
     socket = shared_context.open_socket(zmq.DEALER)
     try:
-        _configure(socket, options, codec, host)
+        _configure(socket, options, codec, use_ipv6=await _needs_ipv6(host))
         socket.setsockopt(zmq.ROUTING_ID, routing_id)
         socket.setsockopt(zmq.RECONNECT_IVL, _ms(options.reconnect_s))
         socket.setsockopt(zmq.RECONNECT_IVL_MAX, _ms(options.reconnect_max_s))
         socket.setsockopt(zmq.CONNECT_TIMEOUT, _ms(options.connect_timeout_s))
         try:
-            socket.connect(_join(host, port))
+            socket.connect(tcp_address(host, port))
         except zmq.ZMQError as error:
             raise ConfigError("The mesh can not dial", [("", f"{address}: {error}")]) from error
         dialer = _TcpDialer(socket, codec=codec, options=options, tally=tally)
@@ -211,7 +215,7 @@ async def dial_tcp(
         yield dialer
 
 
-def _configure(socket: zmq.Socket[bytes], options: MeshOptions, codec: Codec, host: str) -> None:
+def _configure(socket: zmq.Socket[bytes], options: MeshOptions, codec: Codec, *, use_ipv6: bool) -> None:
     for option, value in (
         (zmq.SNDHWM, options.send_hwm),
         (zmq.RCVHWM, 0),
@@ -220,7 +224,7 @@ def _configure(socket: zmq.Socket[bytes], options: MeshOptions, codec: Codec, ho
         (zmq.MAXMSGSIZE, codec.body_bytes_max),
         (zmq.LINGER, _ms(options.linger_s)),
         (zmq.HANDSHAKE_IVL, _ms(options.connect_timeout_s)),
-        (zmq.IPV6, int(":" in host)),
+        (zmq.IPV6, int(use_ipv6)),
     ):
         socket.setsockopt(option, value)
     if options.kernel_buffer_b is not None:
@@ -231,11 +235,11 @@ def _configure(socket: zmq.Socket[bytes], options: MeshOptions, codec: Codec, ho
 def _bind(socket: zmq.Socket[bytes], host: str, ports: list[int]) -> None:
     for port in ports:
         try:
-            socket.bind(_join(host, port))
+            socket.bind(tcp_address(host, port))
         except zmq.ZMQError as error:
             if error.errno == errno.EADDRINUSE:
                 continue
-            fault = f"{_join(host, port)}: {error}"
+            fault = f"{tcp_address(host, port)}: {error}"
             raise ConfigError("The mesh can not listen", [("", fault)]) from error
         return
     if len(ports) == 1:
@@ -257,8 +261,19 @@ def _split(address: str) -> tuple[str, int]:
     raise ConfigError("Not an address of the mesh", [("", f"{address!r} is not tcp://host:port")])
 
 
-def _join(host: str, port: int) -> str:
-    return f"tcp://[{host}]:{port}" if ":" in host else f"tcp://{host}:{port}"
+async def _needs_ipv6(host: str) -> bool:
+    """Whether a host is reached by IPv6 only; libzmq takes the first address of the kind it is told."""
+    try:
+        return ipaddress.ip_address(host).version == 6
+    except ValueError:
+        pass
+    with trio.move_on_after(RESOLVE_S):
+        try:
+            found = await trio.socket.getaddrinfo(host, None, type=trio.socket.SOCK_STREAM)
+        except OSError:
+            return False  # nothing is known of it yet; libzmq asks again at each attempt
+        return all(family == trio.socket.AF_INET6 for family, *_ in found)
+    return False
 
 
 async def _resolve(host: str) -> str:
@@ -271,6 +286,8 @@ async def _resolve(host: str) -> str:
         found = await trio.socket.getaddrinfo(host, None, type=trio.socket.SOCK_STREAM)
     except OSError as error:
         raise ConfigError("The mesh can not listen", [("", f"{host}: {error}")]) from error
+    # As dialers do, which take IPv4 where a name has addresses of both kinds.
+    found.sort(key=lambda entry: entry[0] != trio.socket.AF_INET)
     return str(found[0][4][0])
 
 

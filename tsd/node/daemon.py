@@ -14,6 +14,7 @@ import structlog
 import trio
 
 import tsd
+from tsd.addresses import tcp_address
 from tsd.assets.sweeping import keep_swept
 from tsd.core.cluster.node import (
     Exit,
@@ -157,12 +158,7 @@ async def _run(
 
 
 def _master_address(settings: Settings) -> str:
-    host = settings.teraslice.master_hostname
-    return (
-        f"tcp://[{host}]:{settings.tsd.mesh_port}"
-        if ":" in host
-        else f"tcp://{host}:{settings.tsd.mesh_port}"
-    )
+    return tcp_address(settings.teraslice.master_hostname, settings.tsd.mesh_port)
 
 
 async def _own_address(settings: Settings) -> str:

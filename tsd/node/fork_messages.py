@@ -4,6 +4,7 @@ One message is one packet: its class name, a line feed, its MessagePack body. Bo
 version of tsd on the same host, so there is nothing to negotiate.
 """
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -104,13 +105,13 @@ _KINDS: dict[str, type] = {
 
 def _encode_other(value: Any) -> Any:
     if isinstance(value, Path):
-        return str(value)
+        return os.fsencode(value)  # a file name is bytes, and not always UTF-8
     raise NotImplementedError(type(value).__name__)
 
 
 def _decode_other(kind: type, value: Any) -> Any:
     if issubclass(kind, Path):
-        return kind(value)
+        return kind(os.fsdecode(value))
     raise NotImplementedError(kind.__name__)
 
 

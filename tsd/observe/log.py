@@ -11,7 +11,6 @@ import json
 import logging
 import os
 import re
-import socket
 import sys
 import threading
 from collections.abc import Callable, Mapping
@@ -25,6 +24,7 @@ from structlog.tracebacks import ExceptionDictTransformer
 from structlog.typing import EventDict, WrappedLogger
 from typing_extensions import override
 
+from tsd.addresses import own_host_name
 from tsd.errors import ConfigError
 from tsd.observe.journal import Journal, is_journal
 from tsd.setting_sections import LogLevels, TerafoundationSettings
@@ -370,7 +370,7 @@ def _machine(role: str) -> Callable[[EventDict], str]:
     """JSON lines."""
     # Locals would put records and credentials of users into the logs.
     tracebacks = structlog.processors.ExceptionRenderer(ExceptionDictTransformer(show_locals=False))
-    hostname = socket.gethostname()
+    hostname = own_host_name()
 
     def render(event: EventDict) -> str:
         event = tracebacks(None, "", event)

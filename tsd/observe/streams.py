@@ -1,14 +1,14 @@
 """Standard streams that never block a daemon, and never end it.
 
-A daemon writes log lines from its loop. A pipe that nobody reads, a terminal that is stopped with Ctrl-S and a
-stuck journal would block that write, and with it heartbeats, leases and SIGTERM. So daemons write through
-`NonBlockingText`:
+A daemon writes log lines from its loop. A pipe that nobody reads, a terminal that is stopped with Ctrl-S
+and a stuck journal would block that write, and with it heartbeats, leases and SIGTERM. So daemons write
+through `NonBlockingText`:
 
-* It opens a pipe or terminal again, without blocking. The flag belongs to the new description: other processes
-  that share the stream are not affected. A socket is written to with MSG_DONTWAIT.
-* What the stream does not take now waits in a backlog of at most `BACKLOG_B` bytes. A thread, which exists only
-  while something waits, writes it in order. Beyond that, whole lines are dropped and counted; the threads of
-  operations, which may block, wait `PATIENCE_S` for room before that.
+* It opens a pipe or terminal again, without blocking. The flag belongs to the new description, so other
+  processes that share the stream are not affected. A socket is written to with MSG_DONTWAIT.
+* What the stream does not take now waits in a backlog of at most `BACKLOG_B` bytes. A thread, which exists
+  only while something waits, writes it in order. Beyond that, whole lines are dropped and counted; the
+  threads of operations, which may block, wait `PATIENCE_S` for room before that.
 * An error of the stream (closed, disk full, reader gone) drops the line. It never raises.
 
 Processes that fork have no thread (`may_use_thread=False`): their backlog goes out with the next line.
@@ -114,7 +114,7 @@ class NonBlockingText(io.TextIOBase):
         return len(text)
 
     def allow_thread(self, on_dropped: Callable[[int], None] | None) -> None:
-        """From now on a thread may write what waits: this process forks no more, or is a child that does not."""
+        """Let a thread write what waits, from now on: this process does not fork."""
         self._may_use_thread, self._on_dropped = True, on_dropped
 
     def write_bytes(self, data: bytes) -> None:
@@ -281,13 +281,11 @@ def prepare_process() -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     for name, descriptor in (("stdout", 1), ("stderr", 2)):
         if getattr(sys, name) is None:
-            text = open(descriptor, "w", encoding="utf-8", errors="backslashreplace", closefd=False)  # noqa: PTH123, SIM115
+            text = open(descriptor, "w", encoding="utf-8", errors="backslashreplace", closefd=False)  # noqa: SIM115
             setattr(sys, name, text)
 
 
-def unblock_streams(
-    *, may_use_thread: bool = True, on_dropped: Callable[[int], None] | None = None
-) -> None:
+def unblock_streams(*, may_use_thread: bool = True, on_dropped: Callable[[int], None] | None = None) -> None:
     """Have this process write to its standard streams without blocking from now on; see the module."""
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)

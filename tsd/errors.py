@@ -3,6 +3,7 @@
 ```
 TsdError
 ├─ ConfigError            faults of a cluster file, each with its path; exit code 78
+│   └─ PortInUse          another process has a port, perhaps not for long
 ├─ JobInvalid             faults of a job, each with its path; HTTP 400
 ├─ WireError
 │   ├─ LocalWireError     we built something wrong: a bug here
@@ -20,6 +21,7 @@ TsdError
 ├─ StoreError             the store refused or failed; HTTP 503
 │   ├─ StoreCorrupt       what is stored can not be read
 │   ├─ StoreLocked        another master holds this store
+│   ├─ StoreUnusable      its file is no file, too long a path, or not ours
 │   └─ SchemaTooNew       the store was written by a newer tsd
 ├─ AssetError             a bundle is missing or does not load
 │   └─ AssetInvalid       an upload is no bundle, or breaks a rule of bundles; HTTP 422
@@ -54,6 +56,10 @@ class FaultsError(TsdError):
 
 class ConfigError(FaultsError):
     """The cluster file or a setting is wrong; the caller shows it and exits with 78."""
+
+
+class PortInUse(ConfigError):
+    """Another process has the port; the same may work later."""
 
 
 class JobInvalid(FaultsError):
@@ -124,6 +130,10 @@ class StoreLocked(StoreError):
     """Another master process holds this store."""
 
 
+class StoreUnusable(StoreError):
+    """The file of the store cannot be used, and trying again does not help."""
+
+
 class SchemaTooNew(StoreError):
     """The store was written by a newer tsd; upgrade tsd or restore a backup."""
 
@@ -156,8 +166,8 @@ def exit_code_of(error: BaseException) -> int:
     """The exit code of a daemon that this error ends, with the meanings of sysexits.h.
 
     Returns:
-        77 when a permission is missing and 78 when a setting is wrong, which no restart mends; 75 when
-        another process uses the data folder; else 1.
+        77 when a permission is missing and 78 when a setting or the store is wrong, which no restart mends;
+        75 when another process uses the data folder; else 1.
     """
     cause = error.__cause__
     if isinstance(cause, OSError) and cause.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
@@ -165,7 +175,7 @@ def exit_code_of(error: BaseException) -> int:
     if isinstance(cause, FileExistsError | NotADirectoryError):
         return 78
     match error:
-        case ConfigError() | AssetError() | SchemaTooNew():
+        case ConfigError() | AssetError() | SchemaTooNew() | StoreUnusable() | StoreCorrupt():
             return 78
         case StoreLocked():
             return 75

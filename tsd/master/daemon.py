@@ -43,6 +43,7 @@ from tsd.master.jobs import JobService
 from tsd.master.letters import LetterService
 from tsd.master.metrics import MasterMetrics
 from tsd.master.nodes import NodeService
+from tsd.master.ports import Stopped, bound
 from tsd.master.requests import RequestCounter
 from tsd.master.service import MasterService
 from tsd.master.statusline import StatusLine
@@ -67,6 +68,8 @@ log = structlog.get_logger()
 
 API_FILE = "api.json"
 """In the data folder: `{"url", "mesh", "pid"}` of the master that runs."""
+LEAST_OPEN_FILES = 32
+"""With fewer the store, the sockets and the first clients do not fit."""
 OPEN_FILES = 65_536
 """Files and connections the master may have open, where the system allows it."""
 STATUS_EVERY_S = 2.0
@@ -85,18 +88,20 @@ def run_master(settings: Settings, *, reload: Callable[[], Settings] | None = No
         reload: Reads the settings again, on SIGHUP; raises ConfigError.
 
     Returns:
-        0 after a clean end; 78 when a setting or port is wrong or a newer tsd wrote the store, 77 when the
+        0 after a clean end; 78 when a setting is wrong or a newer tsd wrote the store, 77 when the
         data folder may not be written, 75 when another master uses it, 1 when the store can not be used for
         another reason. All but the first come with one line on stderr.
     """
     title_master()
     unblock_streams(on_dropped=logs.note_dropped_lines)
-    _allow_open_files()
     notifier = Notifier.from_environment()
     code = 0
     try:
         logs.configure(settings.terafoundation, role="master")
+        _allow_open_files()
         trio.run(_run, settings, notifier, reload)
+    except* Stopped:
+        log.info("master.stopped")
     except* (ConfigError, AssetError, StoreError) as group:
         code = _complain(group)
     finally:
@@ -105,11 +110,17 @@ def run_master(settings: Settings, *, reload: Callable[[], Settings] | None = No
 
 
 def _allow_open_files() -> None:
-    """Each client is an open file; the usual limit is for programs that might use `select`."""
+    """Raise the limit of open files: each client is one. Raises ConfigError when the hard limit is too low.
+
+    The usual limit is for programs that might use `select`.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard)
     if soft != resource.RLIM_INFINITY and soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    if resource.RLIM_INFINITY != wanted < LEAST_OPEN_FILES:
+        fault = f"is {wanted}, and the master needs {LEAST_OPEN_FILES} or more"
+        raise ConfigError("The master cannot run", [("the limit of open files (ulimit -n)", fault)])
 
 
 def _complain(group: BaseExceptionGroup[Exception]) -> int:
@@ -139,16 +150,9 @@ async def _run(settings: Settings, notifier: Notifier, reload: Callable[[], Sett
     with (
         trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals,
         signals_of_reload() as reload_signals,
-        contextlib.closing(bind_api(tsd.listen, settings.teraslice.port)) as listener,
     ):
         async with (
-            listen_tcp(
-                tcp_address(tsd.mesh_listen, tsd.mesh_port),
-                codec=Codec(KINDS),
-                options=mesh_options(settings),
-                on_bad_frame=_on_bad_frame,
-                allow_plaintext=tsd.allow_plaintext,
-            ) as mesh,
+            _listening(settings, signals, notifier) as (listener, mesh),
             open_store(tsd.data_dir, letters_max=tsd.dead_letters_max, on_health=on_health) as store,
         ):
             clock = Clock()
@@ -180,6 +184,31 @@ async def _run(settings: Settings, notifier: Notifier, reload: Callable[[], Sett
                 lag=lag,
             )
             await master.serve(signals, reload_signals)
+
+
+@contextlib.asynccontextmanager
+async def _listening(
+    settings: Settings, signals: AsyncIterator[int], notifier: Notifier
+) -> AsyncIterator[tuple[socket.socket, Listener]]:
+    """The sockets of the API and of the mesh, once their ports are free. Raises Stopped, ConfigError."""
+    tsd = settings.tsd
+    async with contextlib.AsyncExitStack() as stack:
+
+        async def bind() -> socket.socket:
+            return bind_api(tsd.listen, settings.teraslice.port)
+
+        async def listen() -> Listener:
+            listening = listen_tcp(
+                tcp_address(tsd.mesh_listen, tsd.mesh_port),
+                codec=Codec(KINDS),
+                options=mesh_options(settings),
+                on_bad_frame=_on_bad_frame,
+                allow_plaintext=tsd.allow_plaintext,
+            )
+            return await stack.enter_async_context(listening)
+
+        api = stack.enter_context(contextlib.closing(await bound(bind, signals=signals, notifier=notifier)))
+        yield api, await bound(listen, signals=signals, notifier=notifier)
 
 
 @attrs.frozen(eq=False, kw_only=True)

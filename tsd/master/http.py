@@ -19,7 +19,7 @@ from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import ConnectionState
 from typing_extensions import override
 
-from tsd.errors import ConfigError
+from tsd.errors import ConfigError, PortInUse
 from tsd.master.connections import Connections, turn_away
 
 log = structlog.get_logger()
@@ -43,7 +43,8 @@ def bind_api(host: str, port: int) -> socket.socket:
         port: 0 for any free one.
 
     Raises:
-        ConfigError: The port is in use, needs a permission we lack, or the host is not ours.
+        PortInUse: Another process has the port.
+        ConfigError: The port needs a permission that we lack, or the host is not ours.
     """
     title = "The API can not listen"
     try:
@@ -60,8 +61,9 @@ def bind_api(host: str, port: int) -> socket.socket:
         listener.close()
         key, fault = "tsd.listen", f"{host}:{port}: {error.strerror}"
         if error.errno == errno.EADDRINUSE:
-            key, fault = "teraslice.port", f"port {port} of {host} is in use"
-        elif error.errno == errno.EACCES:
+            in_use = ("teraslice.port", f"port {port} of {host} is in use")
+            raise PortInUse(title, [in_use]) from error
+        if error.errno == errno.EACCES:
             key, fault = "teraslice.port", f"port {port} needs a permission that this user does not have"
         raise ConfigError(title, [(key, fault)]) from error
     return listener

@@ -20,7 +20,7 @@ import trio
 import zmq
 
 from tsd.addresses import tcp_address
-from tsd.errors import ConfigError, RemoteWireError
+from tsd.errors import ConfigError, PortInUse, RemoteWireError
 from tsd.mesh.auth import check_bind
 from tsd.mesh.codec import Codec
 from tsd.mesh.endpoint import (
@@ -139,8 +139,8 @@ async def listen_tcp(
         The listener. Its `address` has the address that was bound, which for `*` is 0.0.0.0.
 
     Raises:
-        ConfigError: The address is none of this machine's, needs `allow_plaintext`, or all of
-            the ports are in use; the message names them.
+        PortInUse: All of the ports are in use; the message names them.
+        ConfigError: The address is none of this machine's, or needs `allow_plaintext`.
     """
     host, port = _split(address)
     check_bind(host, allow_plaintext=allow_plaintext)
@@ -242,13 +242,12 @@ def _bind(socket: zmq.Socket[bytes], host: str, ports: list[int]) -> None:
             fault = f"{tcp_address(host, port)}: {error}"
             raise ConfigError("The mesh can not listen", [("", fault)]) from error
         return
+    if not ports:
+        raise ConfigError("The mesh can not listen", [("", f"{host}: no port to listen on")])
+    fault = f"{host}: all {len(ports)} ports of {min(ports)} to {max(ports)} are in use"
     if len(ports) == 1:
         fault = f"{host}: port {ports[0]} is in use"
-    elif ports:
-        fault = f"{host}: all {len(ports)} ports of {min(ports)} to {max(ports)} are in use"
-    else:
-        fault = f"{host}: no port to listen on"
-    raise ConfigError("The mesh can not listen", [("", fault)])
+    raise PortInUse("The mesh can not listen", [("", fault)])
 
 
 def _split(address: str) -> tuple[str, int]:

@@ -1,4 +1,8 @@
-"""The lock that keeps a data folder to one master."""
+"""The lock that keeps a data folder to one master, and a look at its files before SQLite opens them.
+
+SQLite says "unable to open database file" for a folder, a path that is too long, a missing permission and a
+full disk alike. So the files are looked at first, and each fault is named with its path.
+"""
 
 import contextlib
 import fcntl
@@ -7,9 +11,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from tsd.errors import StoreError, StoreLocked
+from tsd.errors import StoreError, StoreLocked, StoreUnusable
 
 LOCK_NAME: Final = "master.lock"
+_PATH_MAX_B: Final = 512 - len("-journal")
+"""SQLite takes paths of at most 512 bytes (MAX_PATHNAME of its unix file system), suffixes included."""
 
 
 @contextlib.contextmanager
@@ -44,3 +50,35 @@ def locked(data_dir: Path) -> Iterator[None]:
     finally:
         # The file stays: a removed one could be locked by one process and made anew by another.
         os.close(descriptor)
+
+
+def check_usable(path: Path) -> None:
+    """Find what keeps a database file from being opened; makes the file when it is missing.
+
+    Raises:
+        StoreUnusable: It is no file, its path is too long, or a permission is missing.
+        StoreError: There is no room for it.
+    """
+    size_b = len(os.fsencode(path))
+    if size_b > _PATH_MAX_B:
+        raise StoreUnusable(
+            f"{path}: the path has {size_b} bytes and SQLite takes at most {_PATH_MAX_B};"
+            " set a shorter tsd.data_dir"
+        )
+    if path.is_symlink() and not path.exists():
+        raise StoreUnusable(f"{path} is a link to {os.readlink(path)}, which does not exist")  # noqa: PTH115 - as it is written
+    if path.exists() and not path.is_file():
+        raise StoreUnusable(f"{path} is no file")
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        for suffix in ("-wal", "-shm"):
+            with contextlib.suppress(FileNotFoundError):
+                os.close(os.open(f"{path}{suffix}", os.O_RDWR | os.O_CLOEXEC))
+    except OSError as error:
+        kind = StoreUnusable if isinstance(error, PermissionError | IsADirectoryError) else StoreError
+        raise kind(f"the store cannot be used: {error.strerror} ({error.filename})") from error
+
+
+def named(error: StoreError, path: Path) -> StoreError:
+    """The same error with the path of the database in front."""
+    return type(error)(f"{path}: {error}")

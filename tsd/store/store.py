@@ -15,9 +15,9 @@ from tsd.core.assets import AssetRecord
 from tsd.core.cluster.events import Save
 from tsd.core.cluster.records import Drain, ExecutionRecord
 from tsd.core.messages import RecordBatch, RecoveryAsk, RecoveryPage
-from tsd.errors import NotFound
+from tsd.errors import NotFound, StoreError
 from tsd.store import assets, drains, executions, jobs, letters, records, recovery, sqlite
-from tsd.store.datalock import locked
+from tsd.store.datalock import check_usable, locked, named
 from tsd.store.documents import Document
 from tsd.store.listing import Page
 from tsd.store.migrate import bring_up_to_date
@@ -244,6 +244,7 @@ async def open_store(
         StoreLocked: Another process has opened it.
         SchemaTooNew: A newer tsd has written it.
         StoreCorrupt: It can not be read.
+        StoreUnusable: Its file cannot be used, and trying again does not help.
         StoreError: The folder can not be used.
     """
     with contextlib.ExitStack() as stack:
@@ -261,12 +262,15 @@ async def open_store(
 def _open(data_dir: Path, stack: contextlib.ExitStack) -> tuple[Connection, Reader]:
     stack.enter_context(locked(data_dir))
     path = data_dir.absolute() / DATABASE_NAME
+    check_usable(path)
     try:
         engine = sqlite.writing_engine(path)
+        stack.callback(engine.dispose)
+        bring_up_to_date(engine)
     except sqlite3.Error as error:
-        raise sqlite.error_of(error) from error
-    stack.callback(engine.dispose)
-    bring_up_to_date(engine)
+        raise named(sqlite.error_of(error), path) from error
+    except StoreError as error:
+        raise named(error, path) from error.__cause__
     connection = engine.connect()
     stack.callback(connection.close)
     reader = Reader.of(path)

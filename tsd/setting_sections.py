@@ -510,7 +510,8 @@ class TsdSettings:
         read_int(0),
         5,
         kind="whole number",
-        doc="How often a lost controller is replaced before the execution fails.",
+        doc="How often a lost controller is replaced before the execution fails, and how often workers in a"
+        " row may end before they are ready when no other one is.",
         reload=AT_ONCE,
     )
     node_id: str | None = setting(

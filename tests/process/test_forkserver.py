@@ -16,7 +16,7 @@ from tests.support.waiting import is_alive, wait_for
 from tsd.core.messages import ProcessSpec
 from tsd.core.records import ProcessRole
 from tsd.node.fork_messages import Exited, NotStarted, Setup, Signal, Started, encode
-from tsd.node.processes import SERVER_LOST, NodeProcesses
+from tsd.node.processes import NodeProcesses
 from tsd.settings import Settings
 
 
@@ -176,6 +176,66 @@ async def test_what_a_process_started_dies_with_it(tmp_path):
         await wait_for(lambda: not is_alive(grandchild), "the grandchild died")
 
 
+@pytest.mark.parametrize("act", ["daemonize", "fork-daemon"])
+async def test_a_daemon_of_a_process_dies_with_it_and_with_no_other(tmp_path, act):
+    """Also one that is in a session of its own, forked twice, and does not care for SIGTERM."""
+    files = [tmp_path / "first", tmp_path / "second"]
+    async with running_processes() as processes:
+        pids = []
+        for number, file in enumerate(files, start=1):
+            processes.spawn(child(f"{act} {file}", number))
+            await processes.events.receive()
+            await wait_for(file.exists, "the daemon runs")
+            pids.append([int(pid) for pid in file.read_text().split()])
+        (first, first_daemon), (second, second_daemon) = pids
+        os.kill(first, signal.SIGKILL)
+
+        assert isinstance(await processes.events.receive(), Exited)
+        await wait_for(lambda: not is_alive(first_daemon), "the daemon ended with its process")
+        assert is_alive(second)
+        assert is_alive(second_daemon)
+
+    await wait_for(lambda: not is_alive(second_daemon), "the other one ended with the server")
+
+
+async def test_a_process_that_nobody_can_place_ends_when_all_have_ended_that_may_have_started_it(tmp_path):
+    file = tmp_path / "pids"
+    async with running_processes() as processes:
+        processes.spawn(child("sleep", 1))
+        sleeper = await processes.events.receive()
+        processes.spawn(child(f"daemonize-without-a-trace {file}", 2))
+        await processes.events.receive()
+        await wait_for(file.exists, "the daemon runs")
+        pid, daemon = map(int, file.read_text().split())
+        os.kill(pid, signal.SIGKILL)
+        await processes.events.receive()
+
+        assert is_alive(daemon)
+
+        os.kill(sleeper.pid, signal.SIGKILL)
+        await processes.events.receive()
+        await wait_for(lambda: not is_alive(daemon), "nobody is left to whom the daemon could belong")
+
+
+async def test_what_the_programs_of_a_process_leave_behind_is_reaped():
+    async with running_processes() as processes:
+        processes.spawn(child("leave-zombies 20"))
+        started = await processes.events.receive()
+        server = processes.server_pid
+        await wait_for(lambda: "sleep" in _states_of_children(server), "there are orphans")
+        await wait_for(lambda: "sleep" not in _states_of_children(server), "there are none any more")
+
+        assert is_alive(started.pid)
+        assert "Z" not in _states_of_children(server).split()
+
+
+def _states_of_children(pid: int) -> str:
+    done = subprocess.run(
+        ["ps", "-o", "state=,comm=", "--ppid", str(pid)], capture_output=True, text=True, check=False
+    )
+    return done.stdout
+
+
 async def test_a_signal_for_an_ended_process_does_nothing():
     async with running_processes() as processes:
         await run_to_end(processes, child("exit 0"))
@@ -184,20 +244,56 @@ async def test_a_signal_for_an_ended_process_does_nothing():
         assert (await run_to_end(processes, child("exit 0"))).exit_code == 0
 
 
-async def test_when_the_server_dies_its_children_are_reported_and_another_starts(tmp_path):
-    file = tmp_path / "pids"
-    async with running_processes() as processes:
-        processes.spawn(child(f"start-child {file}"))
-        started = await processes.events.receive()
-        await wait_for(file.exists, "the child started one of its own")
-        _, grandchild = map(int, file.read_text().split())
-        os.kill(processes.server_pid, signal.SIGKILL)
-        lost = await processes.events.receive()
+SERVER_DIES = """
+import os, signal, sys, trio
+from pathlib import Path
+from tests.process.test_forkserver import child, run_to_end, setup
+from tests.support.waiting import is_alive, wait_for
+from tsd.node.processes import SERVER_LOST, NodeProcesses
+from tsd.prctl import adopt_orphans
 
-        assert (started.pid, SERVER_LOST) == (lost.pid, lost.detail)
-        await wait_for(lambda: not is_alive(started.pid), "the child died with its server")
-        await wait_for(lambda: not is_alive(grandchild), "the grandchild died")
-        assert (await run_to_end(processes, child("exit 3"))).exit_code == 3
+async def main(folder):
+    processes = NodeProcesses(setup(), adopts=True)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(processes.run)
+        nursery.start_soon(processes.reap_adopted)
+        pids = []
+        for number, act in enumerate(("start-child", "daemonize"), start=1):
+            file = folder / act
+            processes.spawn(child(f"{act} {file}", number))
+            started = await processes.events.receive()
+            await wait_for(file.exists, "the child started one of its own")
+            pids += map(int, file.read_text().split())
+            assert started.pid in pids
+        assert all(map(is_alive, pids))
+        os.kill(processes.server_pid, signal.SIGKILL)
+        lost = [await processes.events.receive() for _ in range(2)]
+        assert {exited.detail for exited in lost} == {SERVER_LOST}
+        for pid in pids:
+            await wait_for(lambda: not is_alive(pid), f"{pid} died with its server")
+        assert (await run_to_end(processes, child("exit 3", 5))).exit_code == 3
+        nursery.cancel_scope.cancel()
+
+adopt_orphans()
+trio.run(main, Path(sys.argv[1]))
+"""
+
+
+def test_when_the_server_dies_its_children_are_reported_and_another_starts(tmp_path):
+    """What they had started dies with them, also what hid in a session of its own."""
+    run_script(SERVER_DIES, tmp_path)
+
+
+def run_script(script: str, *arguments: object) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", script, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr
 
 
 async def test_what_the_server_said_before_its_death_counts(tmp_path):

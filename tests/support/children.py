@@ -63,6 +63,55 @@ def _start_child(argument, spec, settings, box):
     time.sleep(600)
 
 
+_DAEMON = """
+import os, signal, sys, time
+os.setsid()
+if os.fork():
+    os._exit(0)
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+with open(sys.argv[1] + ".part", "w") as file:
+    file.write(f"{sys.argv[2]} {os.getpid()}")
+os.rename(sys.argv[1] + ".part", sys.argv[1])
+time.sleep(600)
+"""
+
+
+def _daemonize(argument, spec, settings, box):
+    """Have a program become a daemon, write its pid beside our own to a file, then wait for ever."""
+    subprocess.run([sys.executable, "-c", _DAEMON, argument, str(os.getpid())], check=True)
+    time.sleep(600)
+
+
+def _daemonize_without_a_trace(argument, spec, settings, box):
+    """As `_daemonize`, with an empty environment."""
+    subprocess.run([sys.executable, "-c", _DAEMON, argument, str(os.getpid())], check=True, env={})
+    time.sleep(600)
+
+
+def _fork_daemon(argument, spec, settings, box):
+    """As `_daemonize`, by nothing but forks."""
+    us = os.getpid()
+    if not os.fork():
+        os.setsid()
+        if not os.fork():
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            file = Path(argument)
+            partial = file.with_suffix(".part")
+            partial.write_text(f"{us} {os.getpid()}")
+            partial.rename(file)
+            time.sleep(600)
+        os._exit(0)
+    time.sleep(600)
+
+
+def _leave_zombies(argument, spec, settings, box):
+    """Have programs leave short-lived children behind."""
+    for _ in range(int(argument)):
+        subprocess.run(["/bin/sh", "-c", "sleep 0.1 & sleep 0.1 & true"], check=True)
+    time.sleep(1)
+    return 0
+
+
 def _sleep(argument, spec, settings, box):
     # Bit by bit: a signal that comes after Python's last look and before the system call would wait for its end.
     while True:
@@ -76,5 +125,9 @@ ACTS = {
     "segfault": _segfault,
     "tell": _tell,
     "start-child": _start_child,
+    "daemonize": _daemonize,
+    "daemonize-without-a-trace": _daemonize_without_a_trace,
+    "fork-daemon": _fork_daemon,
+    "leave-zombies": _leave_zombies,
     "sleep": _sleep,
 }

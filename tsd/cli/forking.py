@@ -1,6 +1,5 @@
 """Forks a child that runs a function and nothing else of this program."""
 
-import ctypes
 import os
 import signal
 import sys
@@ -11,9 +10,7 @@ from typing import NoReturn
 
 from tsd.cli import exit_codes
 from tsd.observe.streams import drain_streams
-
-_PR_SET_PDEATHSIG = 1
-_PR_SET_CHILD_SUBREAPER = 36
+from tsd.prctl import signal_at_death_of_parent
 
 
 def fork(run: Callable[[], int], *, death_signal: signal.Signals) -> int:
@@ -32,16 +29,11 @@ def fork(run: Callable[[], int], *, death_signal: signal.Signals) -> int:
     return pid
 
 
-def adopt_orphans() -> None:
-    """Make what descendants leave behind children of this process, so that it can end them."""
-    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
-
-
 def _live(run: Callable[[], int], death_signal: signal.Signals, parent_pid: int) -> NoReturn:
     code = exit_codes.FAILED
     try:
         os.setpgid(0, 0)  # Ctrl-C on the terminal is for the parent alone
-        _prctl(_PR_SET_PDEATHSIG, death_signal)
+        signal_at_death_of_parent(death_signal)
         if os.getppid() == parent_pid:
             signal.pthread_sigmask(signal.SIG_SETMASK, ())
             code = run()
@@ -55,10 +47,3 @@ def _live(run: Callable[[], int], death_signal: signal.Signals, parent_pid: int)
             sys.stderr.flush()
             drain_streams()
         os._exit(code)
-
-
-def _prctl(option: int, value: int) -> None:
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.prctl(option, value, 0, 0, 0) != 0:
-        error = ctypes.get_errno()
-        raise OSError(error, os.strerror(error))

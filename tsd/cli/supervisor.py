@@ -16,7 +16,8 @@ import attrs
 import structlog
 
 from tsd.cli import exit_codes
-from tsd.cli.forking import adopt_orphans, fork
+from tsd.cli.forking import fork
+from tsd.prctl import adopt_orphans
 
 FIRST_PAUSE_S = 0.1
 """Pause before a child that died is started again; doubles with each death."""

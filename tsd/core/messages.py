@@ -135,6 +135,11 @@ class ProcessExit:
         signal: Number of that signal.
         running: Number (`n` of `Slices`) of the slice that the worker was running when it ended, read
             from the page that it shares with its node; None when it ran none.
+        behind: Number of the slice that it had ended last, when it was running none; also of the one that it
+            ran, when its loop broke, which need not be the fault of that slice.
+        doing: What it did that was no slice, as `initializing operation x (operations[1])`; empty when it
+            was ready and did nothing special.
+        was_frozen: It had stood still for several beats when it was killed.
         detail: What the process said last, at most 2,000 characters; empty when it ended well.
     """
 
@@ -143,6 +148,9 @@ class ProcessExit:
     exit_code: int | None
     signal: int | None
     running: int | None = None
+    behind: int | None = None
+    doing: str = ""
+    was_frozen: bool = False
     detail: str = ""
 
 
@@ -537,11 +545,13 @@ class WorkerBeat:
         running: Number of the slice in work.
         running_for_s: For how long.
         held: How many more are held; kept ones do not count.
+        ready: Its operations are initialized.
     """
 
     running: int | None
     running_for_s: float
     held: int
+    ready: bool = False
     draining: bool = False
     """It was told to end: it takes no more slices."""
     mesh: MeshCounts = attrs.field(factory=MeshCounts)

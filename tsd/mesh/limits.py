@@ -10,6 +10,7 @@ def limits_of(settings: Settings) -> Limits:
         beat_interval_s=settings.tsd.heartbeat_interval_s,
         worker_disconnect_timeout_s=settings.teraslice.worker_disconnect_timeout_s,
         slicer_timeout_s=settings.teraslice.slicer_timeout_s,
+        start_failures_max=settings.tsd.controller_restarts,
         commit_interval_s=settings.tsd.commit_interval_s,
         max_buffered_records=settings.tsd.max_buffered_records,
     )

@@ -52,6 +52,7 @@ from tsd.observe.reloading import Reloading, signals_of_reload
 from tsd.observe.streams import drain_streams, unblock_streams
 from tsd.observe.titles import title_node
 from tsd.operations.registry import STANDARD_MODULES
+from tsd.prctl import adopt_orphans
 from tsd.settings import Settings, advertised_host, note_on_node
 
 EX_TEMPFAIL = 75
@@ -94,7 +95,8 @@ def run_node(
     try:
         log.configure(settings.terafoundation, role="node")
         with _only_one(settings, node_id):
-            processes = NodeProcesses(_setup_of(settings))
+            adopt_orphans()
+            processes = NodeProcesses(_setup_of(settings), adopts=True)
             return trio.run(_run, settings, processes, notifier, reload)
     except ConfigError as error:
         _log.error("node.misconfigured", reason=str(error))
@@ -138,6 +140,7 @@ async def _run(
     with signals_of_reload() as reload_signals:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(processes.run)
+            nursery.start_soon(processes.reap_adopted)
             if notifier.watchdog_s is not None:
                 nursery.start_soon(_pet_watchdog, notifier, notifier.watchdog_s / 2)
             notifier.ready(f"Looking for the master at {address}. Config {settings.digest}")
@@ -362,6 +365,9 @@ class NodeShell:
                     exit_code=event.exit_code,
                     signal=event.signal,
                     running=event.running,
+                    behind=event.behind,
+                    doing=event.doing,
+                    was_frozen=event.was_frozen,
                     detail=event.detail,
                 )
             )

@@ -1,6 +1,5 @@
 """The life of a forked process around its entry point: what it undoes first and what it leaves last."""
 
-import ctypes
 import gc
 import importlib
 import io
@@ -15,25 +14,23 @@ from typing import NoReturn
 
 from tsd.core.messages import ProcessSpec
 from tsd.core.records import ProcessRole
+from tsd.node.adopted import MARK
 from tsd.observe.blackbox import CRASHED, BlackBox
 from tsd.observe.log import note_dropped_lines
 from tsd.observe.streams import drain_streams, unblock_streams
 from tsd.observe.titles import title_controller, title_worker
+from tsd.prctl import signal_at_death_of_parent
 from tsd.settings import Settings
 
 Entry = Callable[[ProcessSpec, Settings, BlackBox], int]
 """What a child runs; it returns the exit code."""
 
-_PR_SET_PDEATHSIG = 1
 _LEAVE_S = 2
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 def die_with_parent(parent_pid: int) -> None:
     """Have the kernel kill this process when its parent dies, also when that has happened already."""
-    if _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) != 0:
-        error = ctypes.get_errno()
-        raise OSError(error, os.strerror(error))
+    signal_at_death_of_parent(signal.SIGKILL)
     if os.getppid() != parent_pid:
         os._exit(CRASHED)
 
@@ -51,6 +48,7 @@ def live(spec: ProcessSpec, settings: Settings, entry: str, box: BlackBox, *, pa
         _reset_signals()
         _set_title(spec)
         os.environ.update(spec.env)
+        os.environ[MARK] = spec.proc_id
         time.tzset()
         _print_to_stderr()
         box.catch_faults()
@@ -59,6 +57,7 @@ def live(spec: ProcessSpec, settings: Settings, entry: str, box: BlackBox, *, pa
     except SystemExit as stop:
         code = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
     except BaseException:  # noqa: BLE001  the last frame of the process: nobody above could take it
+        box.note_broken()
         words = traceback.format_exc()
         box.say(words)
         sys.stderr.write(words)

@@ -81,10 +81,14 @@ class NotStarted:
 
 @attrs.frozen(kw_only=True)
 class Exited:
-    """Server to node: the process ended; its process group is gone as well.
+    """Server to node: the process ended; its process group is gone as well, and what it left is being ended.
 
     Attributes:
         running: Number of the slice that was in work, None when there was none.
+        behind: Number of the slice that had ended last, when none was in work; also of one that was, when
+            the loop of the process broke, which need not be the fault of that slice.
+        doing: What it did that was no slice; empty when it was nothing special.
+        was_frozen: Its loop had stood still for several beats when a signal ended it.
         detail: Its last words; empty when it had none.
     """
 
@@ -94,6 +98,9 @@ class Exited:
     signal: int | None
     running: int | None
     detail: str
+    behind: int | None = None
+    doing: str = ""
+    was_frozen: bool = False
 
 
 ToServer = Setup | Spawn | Signal

@@ -7,7 +7,7 @@ code: that is imported in the children.
 
 What ends when: a child dies with the server (parent-death signal); the server kills its children and
 ends when the node's end of the socket closes, however the node ended; what a child started dies with
-the child, because it shares its process group.
+the child, because it shares its process group, or because the server has adopted it (`tsd.node.adopted`).
 """
 
 import contextlib
@@ -22,7 +22,8 @@ import time
 
 import attrs
 
-from tsd.core.messages import ProcessSpec
+from tsd.core.messages import LINK_SILENCE_BEATS, ProcessSpec
+from tsd.node.adopted import MARK, Adopted, children, kill, next_ended, reap
 from tsd.node.fork_child import live
 from tsd.node.fork_messages import (
     MAX_PACKET_B,
@@ -41,9 +42,12 @@ from tsd.node.fork_messages import (
 from tsd.observe.blackbox import BlackBox
 from tsd.observe.lean import import_structlog
 from tsd.observe.titles import title_fork_server
+from tsd.prctl import adopt_orphans
 
 _LAST_REAP_S = 5.0
 """How long an ending server waits for the children it has killed."""
+_LAST_LOOK_S = 0.05
+"""So often it looks then for what has become its child by that."""
 
 
 @attrs.frozen
@@ -66,6 +70,7 @@ class ForkServer:
         self._wake, self._waker = _wake_on_sigchld()
         self._children: dict[int, _Child] = {}
         self._pids: dict[str, int] = {}
+        self._adopted = Adopted()
 
     def serve(self) -> None:
         """Serve until the node is gone; then no child is left."""
@@ -132,42 +137,54 @@ class ForkServer:
             _signal_group(pid, message.number)
 
     def _reap(self) -> None:
-        for pid in list(self._children):
-            # First only look: the pid of a process that was not waited for is not given to another.
-            ended = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-            if ended is None:
-                continue
-            _signal_group(pid, signal.SIGKILL)
-            _, status = os.waitpid(pid, 0)
-            self._bury(pid, status)
+        exits: list[Exited] = []
+        is_news = False
+        # First only look: the pid of a process that was not waited for is not given to another.
+        while (pid := next_ended()) is not None:
+            if pid in self._children:
+                _signal_group(pid, signal.SIGKILL)
+                exits.append(self._bury(pid, os.waitpid(pid, 0)[1]))
+                is_news = True
+            else:
+                os.waitpid(pid, 0)
+                is_news = self._adopted.reaped(pid) or is_news
+        if is_news:
+            living = {child.box.inode: child.spec.proc_id for child in self._children.values()}
+            self._adopted.sweep(self._children, living)
+        for exited in exits:
+            self._tell(exited)
 
-    def _bury(self, pid: int, status: int) -> None:
+    def _bury(self, pid: int, status: int) -> Exited:
         child = self._children.pop(pid)
         del self._pids[child.spec.proc_id]
+        box = child.box
         was_killed = os.WIFSIGNALED(status)
+        beat_s = self._setup.settings.tsd.heartbeat_interval_s
         exited = Exited(
             proc_id=child.spec.proc_id,
             pid=pid,
             exit_code=None if was_killed else os.WEXITSTATUS(status),
             signal=os.WTERMSIG(status) if was_killed else None,
-            running=child.box.running,
-            detail=child.box.words(),
+            running=None if box.is_broken else box.running,
+            behind=box.running if box.is_broken and box.running is not None else box.ended,
+            doing=box.doing,
+            was_frozen=was_killed and box.silence_s() > LINK_SILENCE_BEATS * beat_s,
+            detail=box.words(),
         )
-        child.box.close()
-        self._tell(exited)
+        box.close()
+        return exited
 
     def _kill_all(self) -> None:
+        """End all children, and what becomes a child by that: all of it belongs to processes of this node."""
         for pid in self._children:
-            os.kill(pid, signal.SIGKILL)
             _signal_group(pid, signal.SIGKILL)
         deadline = time.monotonic() + _LAST_REAP_S
-        left = set(self._children)
-        while left and (patience_s := deadline - time.monotonic()) > 0:
-            left = {pid for pid in left if os.waitpid(pid, os.WNOHANG)[0] == 0}
-            if left:
-                select.select([self._wake], [], [], patience_s)
-                with contextlib.suppress(BlockingIOError):
-                    self._wake.recv(4096)
+        while (left := reap(children())) and time.monotonic() < deadline:
+            for pid in left:
+                kill(pid)
+            select.select([self._wake], [], [], _LAST_LOOK_S)
+            with contextlib.suppress(BlockingIOError):
+                self._wake.recv(4096)
 
     def _tell(self, message: FromServer) -> None:
         self._node.send(encode(message))
@@ -204,6 +221,8 @@ def main(descriptor: int) -> None:
     node = socket.socket(fileno=descriptor)
     node.set_inheritable(False)
     setup = _receive_setup(node)
+    os.environ.pop(MARK, None)  # of a process that started this cluster
+    adopt_orphans()
     title_fork_server(setup.node_id)
     import_structlog()
     for module in setup.preload:

@@ -1,7 +1,8 @@
 """The processes of a node, as its daemon sees them: start one, signal one, hear how it ended.
 
 All of it goes through the fork server. When that dies, its children die with it; they are reported as
-exited and another server is started.
+exited and another server is started. What they had started themselves is adopted by the daemon then, and
+ended by it.
 """
 
 import contextlib
@@ -11,12 +12,14 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections import deque
 
 import structlog
 import trio
 
 from tsd.core.messages import ProcessSpec
+from tsd.node.adopted import children, kill, owners_of, reap
 from tsd.node.fork_messages import (
     MAX_PACKET_B,
     Exited,
@@ -39,6 +42,9 @@ _EVENTS_COUNT = 256
 _RESTART_PAUSES_S = (0.0, 0.1, 0.5, 1.0, 5.0)
 _END_S = 10.0
 """How long an ending server may take to kill its children; it needs a few milliseconds."""
+_LEFT_BEHIND_S = 5.0
+_LOOK_S = 0.02
+"""After the end of a server: for how long, and how often, what it left behind is ended."""
 _BOOT = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[2]);"
     "from tsd.node.forkserver import main; main(int(sys.argv[1]))"
@@ -76,10 +82,13 @@ class NodeProcesses:
 
     Args:
         setup: What all children have in common.
+        adopts: This process is a subreaper or the first one of its namespace, and starts no others: it reaps
+            what is adopted, and ends what a fork server leaves behind.
     """
 
-    def __init__(self, setup: Setup) -> None:
+    def __init__(self, setup: Setup, *, adopts: bool = False) -> None:
         self._setup = setup
+        self._adopts = adopts
         self._server: _Server | None = _Server(setup)
         self._outbox: deque[ToServer] = deque()
         self._outbox_filled = trio.Event()
@@ -123,6 +132,16 @@ class NodeProcesses:
         finally:
             with trio.move_on_after(_END_S, shield=True):
                 await self._end_server()
+
+    async def reap_adopted(self) -> None:
+        """Reap what others leave behind until cancelled, so that it does not fill the table of processes."""
+        with trio.open_signal_receiver(signal.SIGCHLD) as signals:
+            self._reap_adopted()
+            async for _ in signals:
+                self._reap_adopted()
+
+    def _reap_adopted(self) -> None:
+        reap(pid for pid in children() if pid != self.server_pid)
 
     async def _converse(self, server: _Server) -> bool:
         """Carry messages both ways until the server is gone; whether it had become ready."""
@@ -177,10 +196,9 @@ class NodeProcesses:
         server.ours.close()
         server.program.kill()
         await trio.to_thread.run_sync(server.program.wait)
+        if self._adopts:
+            await trio.to_thread.run_sync(_end_left_behind)
         for proc_id, pid in sorted(self._running.items()):
-            if pid:
-                with contextlib.suppress(ProcessLookupError, PermissionError):
-                    os.killpg(pid, signal.SIGKILL)  # the process is dead; what it started may not be
             await self._hear(_lost(proc_id, pid))
 
     async def _end_server(self) -> None:
@@ -189,6 +207,20 @@ class NodeProcesses:
         self._server.ours.close()
         with contextlib.suppress(subprocess.SubprocessError):
             await trio.to_thread.run_sync(self._server.program.wait, _END_S)
+
+
+def _end_left_behind() -> None:
+    """End all that a fork server has left behind when it died, for so long as that may take."""
+    deadline = time.monotonic() + _LEFT_BEHIND_S
+    # The first process of a container adopts strangers too.
+    is_init = os.getpid() == 1
+    while time.monotonic() < deadline:
+        ours = [pid for pid in reap(children()) if not is_init or owners_of(pid, {}) is not None]
+        if not ours:
+            return
+        for pid in ours:
+            kill(pid)
+        time.sleep(_LOOK_S)
 
 
 async def _next_packet(sock: trio.socket.SocketType) -> bytes:

@@ -49,6 +49,8 @@ def describe_exit(ended: ProcessExit) -> str:
         how = f"ended with exit code {ended.exit_code}"
     else:
         how = "ended"
+    if ended.doing:
+        how = f"{how} while {ended.doing}"
     return f"{how}: {ended.detail}" if ended.detail else how
 
 

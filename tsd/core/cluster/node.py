@@ -257,6 +257,7 @@ class NodeMachine:
                             ex_id=process.spec.ex_id,
                             exit_code=None,
                             signal=None,
+                            doing="it was to be started",
                             detail=event.reason,
                         )
                     )

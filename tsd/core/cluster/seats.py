@@ -110,7 +110,8 @@ class Seats:
     def end(self, seat: Seat, exit_: ProcessExit | None, *, young_s: float, now: float) -> None:
         """The process of the seat ended by itself: it is placed again, ever later if it dies young.
 
-        The first replacement is immediate; `exit_` None stands for a process that was given up.
+        The first replacement is immediate; `exit_` None stands for a process that was given up, which had
+        started well too.
         """
         is_young = now - seat.started_at < young_s
         self.vacate(seat)
@@ -118,7 +119,8 @@ class Seats:
             seat.young_deaths = 0
             return
         if seat.young_deaths:
-            limit = MAX_DELAY_AFTER_WORK_S if exit_ and exit_.running is not None else MAX_DELAY_S
+            has_worked = exit_ is None or exit_.running is not None or exit_.behind is not None
+            limit = MAX_DELAY_AFTER_WORK_S if has_worked else MAX_DELAY_S
             seat.not_before = now + min(limit, FIRST_DELAY_S * 2.0 ** min(seat.young_deaths - 1, 20))
         seat.young_deaths += 1
 

@@ -2,6 +2,7 @@
 
 import attrs
 
+from tsd.core.execution.deaths import Starts, described, suspects, told_of
 from tsd.core.execution.dispatch import Dispatcher
 from tsd.core.execution.ledger import PENDING, Slice, SliceLedger
 from tsd.core.execution.outbox import Outbox
@@ -28,23 +29,10 @@ from tsd.core.messages import (
     WorkerWelcome,
 )
 
-_SIGNALS = {
-    1: "SIGHUP",
-    2: "SIGINT",
-    3: "SIGQUIT",
-    4: "SIGILL",
-    6: "SIGABRT",
-    7: "SIGBUS",
-    8: "SIGFPE",
-    9: "SIGKILL",
-    11: "SIGSEGV",
-    13: "SIGPIPE",
-    15: "SIGTERM",
-    24: "SIGXCPU",
-    25: "SIGXFSZ",
-    31: "SIGSYS",
-}
 _UNTOLD = "?"
+EXIT_BEATS = 3
+"""The slice that a lost worker was running waits so long for word of the end of that worker, which may
+blame it."""
 
 
 @attrs.define(kw_only=True, eq=False)
@@ -59,6 +47,8 @@ class WorkerDesk:
         is_recalling: What is not begun is to come back.
         is_ending: Workers are ended on purpose, so no slice is blamed for it.
         has_changed: The lists of workers changed; the caller resets it.
+        was_blamed: The end of a worker was counted against a slice; the caller resets it.
+        last_exit: How the worker ended that ended last by itself; empty while none did.
     """
 
     ex_id: str
@@ -78,7 +68,15 @@ class WorkerDesk:
     is_recalling: bool = False
     is_ending: bool = False
     has_changed: bool = False
+    was_blamed: bool = False
+    last_exit: str = ""
     _early: dict[str, WorkerHello] = attrs.field(factory=dict)
+    _starts: Starts = attrs.field(init=False)
+    # What lost workers were running, by worker, and until when it waits for word of their end.
+    _in_doubt: dict[str, tuple[Slice, float]] = attrs.field(factory=dict)
+
+    def __attrs_post_init__(self) -> None:
+        self._starts = Starts(limit=self.limits.start_failures_max)
 
     # --- messages
 
@@ -210,6 +208,7 @@ class WorkerDesk:
             count += self.ledger.kept - kept_before
         if message.done or message.full or message.kept:
             worker.progress_at = now
+            self._note_ready(worker)
         if count > 0:
             worker.note_pace(count, message.busy_us, self.limits.credit_s, self.limits.credit_max)
         if message.returned:
@@ -240,6 +239,8 @@ class WorkerDesk:
     def _beat(self, worker: Worker, beat: WorkerBeat, now: float) -> None:
         self.outbox.send(worker.peer, Alive())
         worker.mesh = beat.mesh
+        if beat.ready:
+            self._note_ready(worker)
         if beat.draining and not worker.is_leaving:
             worker.is_leaving = True
             worker.reserved = False
@@ -251,17 +252,24 @@ class WorkerDesk:
         if worker.passes_over(beat.running, beat.held):
             self.outbox.send(worker.peer, Again())
 
+    def _note_ready(self, worker: Worker) -> None:
+        if not worker.is_ready:
+            worker.is_ready = True
+            self._starts.succeeded()
+
     def _bye(self, peer: str, bye: WorkerBye, at_ms: int) -> None:
         if bye.failed and not self.broken:
             self.broken = bye.reason
-        self._release(peer, at_ms, is_lost=False)
+        self._release(peer, at_ms)
 
-    def _release(self, peer: str, at_ms: int, *, is_lost: bool) -> None:
+    def _release(self, peer: str, at_ms: int, *, lost_at: float | None = None) -> None:
         """The worker is gone: what it held waits again."""
-        worker = self.table.remove(peer, is_lost=is_lost)
+        worker = self.table.remove(peer, is_lost=lost_at is not None)
         self.has_changed = True
         if worker is not None:
             entries = [*worker.held.values(), *worker.kept.values()]
+            if lost_at is not None and worker.held:
+                self._doubt(worker, entries.pop(0), lost_at, at_ms)
             self.ledger.kept -= len(worker.kept)
             worker.held.clear()
             worker.kept.clear()
@@ -270,47 +278,58 @@ class WorkerDesk:
             if worker.reserved:
                 self.dispatcher.look_for_room()
 
+    def _doubt(self, worker: Worker, entry: Slice, now: float, at_ms: int) -> None:
+        """The slice that a lost worker ran waits in no queue until it is known how that worker ended."""
+        self.dispatcher.set_aside(entry, at_ms)
+        self._in_doubt[worker.peer] = entry, now + EXIT_BEATS * self.beat_s
+
+    def _end_doubt(self, peer: str) -> None:
+        entry, _ = self._in_doubt.pop(peer, (None, 0.0))
+        if entry is not None:
+            self.dispatcher.queue_first(entry)
+
     # --- what others say of workers
 
     def process_ended(self, exit_: ProcessExit, now: float, at_ms: int) -> None:
         """The node saw a worker process end; told once for each process.
 
-        The slice that it was running is held against it, unless the worker was given up or told to
-        end: then it may have been killed on purpose.
+        `tsd.core.execution.deaths` says whose fault it is.
         """
         peer = exit_.proc_id
         worker = self.table.members.get(peer)
-        is_ours = self.table.is_fenced(peer) or self.is_ending or (worker is not None and worker.is_leaving)
+        is_lost = self.table.is_fenced(peer)
+        is_expected = self.is_ending or (worker is not None and worker.is_leaving)
         self.table.lost.pop(peer, None)
-        entry = self.ledger.unfinished.get(exit_.running) if exit_.running is not None else None
-        if entry is not None and (is_ours or entry.holder not in (peer, None)):
-            entry = None
-        if entry is not None:
-            n = entry.item[0]
-            self.ledger.deaths[n] = self.ledger.deaths.get(n, 0) + 1
-            was_waiting = entry.holder is None
-            if self.ledger.deaths[n] > self.max_retries:
-                self._poison(entry, exit_, now, at_ms)
-            elif was_waiting:
-                self.dispatcher.isolate(entry)
-        self._release(peer, at_ms, is_lost=False)
+        if not is_expected:
+            if not is_lost:
+                self.last_exit = described(exit_)
+            if exit_.doing and not is_lost and (worker is None or not worker.is_ready):
+                self._start_failed(exit_)
+            found = suspects(exit_, worker, self.ledger, is_lost=is_lost)
+            for entry in found:
+                self._blame(entry, exit_, now, at_ms, is_certain=len(found) == 1)
+        self._release(peer, at_ms)
+        self._end_doubt(peer)
+
+    def _start_failed(self, exit_: ProcessExit) -> None:
+        is_any_ready = any(worker.is_ready for worker in self.table.members.values())
+        reason = self._starts.failed(exit_, is_any_ready=is_any_ready)
+        if reason and not self.broken:
+            self.broken = reason
+
+    def _blame(self, entry: Slice, exit_: ProcessExit, now: float, at_ms: int, *, is_certain: bool) -> None:
+        n = entry.item[0]
+        self.was_blamed = True
+        deaths = self.ledger.deaths[n] = self.ledger.deaths.get(n, 0) + 1
+        if deaths > self.max_retries and is_certain:
+            self._poison(entry, exit_, now, at_ms)
+        elif entry.holder is None:
+            self.dispatcher.isolate(entry)
 
     def _poison(self, entry: Slice, exit_: ProcessExit, now: float, at_ms: int) -> None:
         n = entry.item[0]
         deaths = self.ledger.deaths[n]
-        times = "once" if deaths == 1 else f"{deaths} times"
-        how = (
-            f"signal {exit_.signal} ({_SIGNALS.get(exit_.signal, 'unknown')})"
-            if exit_.signal is not None
-            else f"exit code {exit_.exit_code}"
-        )
-        text = (
-            f"Slice failed processing, caused by the end of its worker process: it ended {times} while it ran"
-            f" this slice, at last with {how} as {exit_.proc_id}"
-        )
-        if exit_.detail:
-            text = f"{text}\n{exit_.detail}"
-        self.ledger.fail(entry, (n, 3, deaths - 1, text, None, None), at_ms)
+        self.ledger.fail(entry, (n, 3, deaths - 1, told_of(exit_, deaths), None, None), at_ms)
         self.ledger.recorder.within(self.limits.commit_interval_s, now)
         self.ended.append(entry)
         self.failures.append(entry)
@@ -321,7 +340,8 @@ class WorkerDesk:
         for worker in probes:
             self.outbox.send(worker.peer, Alive())
         for worker in lost:
-            self._release(worker.peer, at_ms, is_lost=True)
+            self.last_exit = f"worker {worker.peer} was given up, because its link was down for too long"
+            self._release(worker.peer, at_ms, lost_at=now)
             self.outbox.send(worker.peer, Refused(reason="given up: its link was down for too long"))
         for worker in self.table.members.values():
             worker.flush_asked = False
@@ -330,6 +350,8 @@ class WorkerDesk:
                 self.outbox.send(worker.peer, WorkerSettings(log_level=self.log_level))
             if worker.reserved and len(worker.held) > 1:
                 self.outbox.send(worker.peer, GiveBack(count=-1))
+        for peer in [peer for peer, (_, until) in self._in_doubt.items() if now >= until]:
+            self._end_doubt(peer)
         if self.is_recalling:
             self.recall()
         self.dispatcher.mend(now)

@@ -88,27 +88,34 @@ class Dispatcher:
 
     def put_back(self, entries: list[Slice], at_ms: int) -> None:
         """Slices that a worker held wait again, at the head, in the order in which they were made."""
-        ledger = self.ledger
-        plain: list[Slice] = []
         entries.sort(key=_number)
         for entry in entries:
-            entry.state = PENDING
-            entry.holder = None
-            entry.at_ms = at_ms
-            if entry.recorded:
-                self.recorder.mark(entry)
-        ledger.waiting += len(entries)
+            self.set_aside(entry, at_ms)
         for entry in reversed(entries):
-            n = entry.item[0]
-            if n in ledger.deaths:
-                self._alone.appendleft(entry)
-            elif n in ledger.pins:
-                pin = ledger.pins[n]
-                self._pinned.setdefault(pin, deque()).appendleft(entry)
-                self._pins_to_look_at[pin] = None
-            else:
-                plain.append(entry)
-        self._queue.extendleft(plain)
+            self.queue_first(entry)
+
+    def set_aside(self, entry: Slice, at_ms: int) -> None:
+        """A slice that a worker held waits again, but in no queue until `queue_first`."""
+        entry.state = PENDING
+        entry.holder = None
+        entry.at_ms = at_ms
+        if entry.recorded:
+            self.recorder.mark(entry)
+        self.ledger.waiting += 1
+
+    def queue_first(self, entry: Slice) -> None:
+        """A slice that was set aside stands at the head now, unless it has ended or stands in a queue."""
+        if entry.state != PENDING or entry in self._alone:
+            return
+        n = entry.item[0]
+        if n in self.ledger.deaths:
+            self._alone.appendleft(entry)
+        elif n in self.ledger.pins:
+            pin = self.ledger.pins[n]
+            self._pinned.setdefault(pin, deque()).appendleft(entry)
+            self._pins_to_look_at[pin] = None
+        else:
+            self._queue.appendleft(entry)
 
     def isolate(self, entry: Slice) -> None:
         """A waiting slice killed its worker: take it out of the queues; it runs alone from now on."""

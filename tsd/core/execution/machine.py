@@ -672,6 +672,9 @@ class ExecutionMachine:
 
     def _watch_workers(self, now: float) -> None:
         """Fail when no worker comes, or none is left; pauses and times without a master do not count."""
+        if self._desk.was_blamed:
+            self._desk.was_blamed = False
+            self._watch.reset()
         has_begun = self._plan is not None or self._starts_slicer
         wants_workers = self._wanted.workers > 0 and not self._wanted.paused
         reason = self._watch.look(
@@ -679,6 +682,7 @@ class ExecutionMachine:
             connected=len(self._table.members),
             joined=self._table.joined,
             now=now,
+            last_exit=self._desk.last_exit,
         )
         if reason:
             self._fail(reason, now)

@@ -15,6 +15,8 @@ class Limits:
         worker_disconnect_timeout_s: A worker whose link is down for so long is lost; so long may an execution
             be without any worker once it had one.
         slicer_timeout_s: So long may it wait for its first worker, and a worker for its controller.
+        start_failures_max: With more workers in a row that ended before they were ready, and none that is,
+            the execution fails.
         commit_interval_s: Rows are gathered for so long.
         start_record_delay_s: A slice that was handed out is recorded as started when it has not ended
             after so long, so that a short slice is one row.
@@ -29,6 +31,7 @@ class Limits:
     beat_interval_s: float = 1.0
     worker_disconnect_timeout_s: float = 30.0
     slicer_timeout_s: float = 180.0
+    start_failures_max: int = 5
     commit_interval_s: float = 0.01
     start_record_delay_s: float = 0.1
     pending_record_delay_s: float = 1.0

@@ -41,7 +41,11 @@ class WorkerWatch:
             none_left=Patience(limit_s=disconnect_timeout_s),
         )
 
-    def look(self, *, counts: bool, connected: int, joined: int, now: float) -> str:
+    def reset(self) -> None:
+        """The end of a worker was counted against its slice: time without workers begins anew."""
+        self._none_left.reset()
+
+    def look(self, *, counts: bool, connected: int, joined: int, now: float, last_exit: str = "") -> str:
         """Why the execution has to fail; empty while it has not. Call it once a beat.
 
         Args:
@@ -49,11 +53,13 @@ class WorkerWatch:
             connected: Workers that are there now.
             joined: Workers that ever came.
             now: Monotonic seconds.
+            last_exit: How the worker ended that ended last; empty when none did by itself.
         """
+        why = f"; at last {last_exit}" if last_exit else ""
         if connected:
             self._none_left.reset()
         if self._never.is_over(counts=counts and not joined, now=now):
-            return "No workers have connected to slicer in the allotted time"
+            return f"No workers have connected to slicer in the allotted time{why}"
         if self._none_left.is_over(counts=counts and joined > 0 and not connected, now=now):
-            return f"All workers of execution {self.ex_id} have disconnected"
+            return f"All workers of execution {self.ex_id} have disconnected{why}"
         return ""

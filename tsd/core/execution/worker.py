@@ -420,6 +420,7 @@ class WorkerMachine:
                 running=running,
                 running_for_s=running_for_s,
                 held=held,
+                ready=self._is_ready,
                 draining=self._part is not _Part.SERVING,
                 mesh=self._mesh(),
             ),

@@ -48,6 +48,7 @@ class Worker:
         asked_back: A `GiveBack` waits for its answer.
         alone: Number of a slice that is run here and must be the only one.
         reserved: It is being emptied for such a slice.
+        is_ready: It has run a slice, or has said that it could.
         is_leaving: It was told to end and takes no more slices.
         passed_over: Oldest slice that it held at its last beat although it was running a later one.
         log_level: Level it was last told; `"?"` when that did not arrive.
@@ -77,6 +78,7 @@ class Worker:
     asked_back: bool = False
     alone: int | None = None
     reserved: bool = False
+    is_ready: bool = False
     is_leaving: bool = False
     passed_over: int | None = None
     mesh: MeshCounts = attrs.field(factory=MeshCounts)

@@ -190,7 +190,8 @@ def test_a_start_that_failed_is_an_exit_with_the_reason():
 
     daemon.feed(StartFailed(proc_id="x/1/c", reason="no fork server"))
 
-    assert daemon.sends[-1].exits == (exit_of(signal=None, detail="no fork server"),)
+    started = exit_of(signal=None, doing="it was to be started", detail="no fork server")
+    assert daemon.sends[-1].exits == (started,)
 
 
 def test_what_is_in_neither_list_is_killed_at_once():
@@ -346,7 +347,8 @@ def test_bundles_that_can_not_be_had_are_an_exit_with_the_reason():
 
     daemon.feed(StartFailed(proc_id="x/1/c", reason="no such asset"))
 
-    assert daemon.sends[-1].exits == (exit_of(signal=None, detail="no such asset"),)
+    started = exit_of(signal=None, doing="it was to be started", detail="no such asset")
+    assert daemon.sends[-1].exits == (started,)
     assert daemon.machine.processes == ()
 
 

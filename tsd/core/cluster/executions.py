@@ -50,7 +50,8 @@ def describe_exit(ended: ProcessExit) -> str:
     else:
         how = "ended"
     if ended.doing:
-        how = f"{how} while {ended.doing}"
+        is_begun = ended.signal is not None or ended.exit_code is not None
+        how = f"{how} while {ended.doing}" if is_begun else "could not be started"
     return f"{how}: {ended.detail}" if ended.detail else how
 
 

@@ -373,11 +373,12 @@ def test_a_slicer_that_never_ends_is_bounded_with_a_clear_error():
 def test_what_a_slicer_raises_is_the_cause_of_the_error():
     with (
         slicer_of({"_op": "list_reader", "slices": ["raise"]}) as harness,
-        pytest.raises(OperationError, match="the slicer broke") as caught,
+        pytest.raises(OperationError, match="slicer 0 of list_reader") as caught,
     ):
         harness.create_slices()
 
     assert isinstance(caught.value.__cause__, RuntimeError)
+    assert str(caught.value.__cause__) == "the slicer broke"
 
 
 def test_the_slicer_is_told_how_many_workers_there_are():

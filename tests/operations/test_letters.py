@@ -11,7 +11,7 @@ from tests.support.pipelines import checked, make_pipeline, run
 from tsd.core.letters import LETTER_B_MAX, SLICE_LETTERS_B_MAX, decode_letters, encode_letter, join_letters
 from tsd.errors import JobInvalid, OperationError
 from tsd.operations.context import Interrupted, OpContext
-from tsd.operations.letters import LetterBox, letter_of, record_of
+from tsd.operations.letters import ERROR_CHARS_MAX, LetterBox, letter_of, record_of
 from tsd.operations.pipeline import Pipeline
 from tsd.operations.record import Record
 from tsd.operations.registry import Registry
@@ -188,8 +188,16 @@ def test_a_value_is_kept_as_json_or_as_what_comes_nearest(value, form, shown):
     assert not letter.truncated
 
 
-def test_an_error_is_its_end():
-    assert make_letter({}, "x" * 5000 + "the end").error == "x" * 1993 + "the end"
+def test_a_long_error_keeps_its_start_and_its_end():
+    error = make_letter({}, "the start" + "x" * 5000 + "the end").error
+
+    assert len(error) <= ERROR_CHARS_MAX
+    assert error.startswith("the startxxx")
+    assert error.endswith("xxxthe end")
+    assert "characters left out" in error
+
+
+def test_an_error_that_was_never_raised_is_its_message():
     assert make_letter({}, ValueError("never raised")).error == "ValueError: never raised"
 
 

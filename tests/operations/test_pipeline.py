@@ -157,17 +157,24 @@ def test_each_attempt_gets_a_new_copy_of_the_request():
     assert pipeline.operations[0].seen == [{"records": [{"n": 1}]}] * 3
 
 
-def test_an_error_text_shows_the_traceback_with_causes():
+def test_an_error_text_says_first_where_in_the_job_it_happened():
     pipeline = make_pipeline({"_op": "returns", "value": [5]}, max_retries=0)
 
-    outcome = run(pipeline)
-
-    assert outcome.error.startswith("Traceback")
-    assert "a record is made of a mapping, not of int" in outcome.error
-    assert "The above exception was the direct cause" in outcome.error
-    assert outcome.error.endswith(
-        "returns returned something that is no record: a record is made of a mapping, not of int"
+    assert run(pipeline).error == (
+        "returns (operations[1]): returns returned something that is no record:"
+        " a record is made of a mapping, not of int"
     )
+
+
+def test_below_it_shows_the_code_of_the_user_and_then_the_traceback():
+    outcome = run(make_pipeline(FAST, max_retries=0))
+
+    head, _, rest = outcome.error.partition("\n\n")
+    first, *frames = head.splitlines()
+    assert first == "break (operations[1]): RuntimeError: attempt 1 broke"
+    assert all("/tests/support/" in line for line in frames[::2])
+    assert rest.startswith("Traceback (most recent call last):")
+    assert "tsd/operations/pipeline.py" in rest
 
 
 def test_the_error_text_is_that_of_the_last_attempt_only():

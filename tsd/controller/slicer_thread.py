@@ -28,8 +28,9 @@ from tsd.core.execution.events import (
 from tsd.core.execution.terms import pinned_worker
 from tsd.core.messages import SliceItem
 from tsd.core.records import ExecutionStats, SlicerPosition, SliceState
+from tsd.error_texts import error_text
 from tsd.operations.context import Interrupted, OpContext
-from tsd.operations.outcome import SliceOutcome, text_of
+from tsd.operations.outcome import SliceOutcome
 from tsd.operations.registry import Registry
 from tsd.operations.slice import Slice
 from tsd.operations.slicers import MAX_QUEUE_LENGTH, RecoveryEntry
@@ -191,9 +192,9 @@ class SlicerThread:
         try:
             answer = self._do(request)
         except Exception as error:  # noqa: BLE001  the seam to user code: fails the execution
-            answer = SlicerFailed(text_of(error))
+            answer = SlicerFailed(error_text(error))
         except BaseException as error:  # noqa: BLE001  sys.exit and its like; without an answer all would wait
-            answer = SlicerFailed(f"the slicer tried to end its process: {error!r}")
+            answer = SlicerFailed(f"the slicer tried to end its process, caused by {error_text(error)}")
         if answer is not None:
             self._token.run_sync_soon(self._answer, answer)
 

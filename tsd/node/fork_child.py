@@ -8,12 +8,12 @@ import os
 import signal
 import sys
 import time
-import traceback
 from collections.abc import Callable
 from typing import NoReturn
 
 from tsd.core.messages import ProcessSpec
 from tsd.core.records import ProcessRole
+from tsd.error_texts import error_text
 from tsd.node.adopted import MARK
 from tsd.observe.blackbox import CRASHED, BlackBox
 from tsd.observe.log import note_dropped_lines
@@ -56,11 +56,11 @@ def live(spec: ProcessSpec, settings: Settings, entry: str, box: BlackBox, *, pa
         code = _load(entry)(spec, settings, box)
     except SystemExit as stop:
         code = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
-    except BaseException:  # noqa: BLE001  the last frame of the process: nobody above could take it
+    except BaseException as error:  # noqa: BLE001  the last frame of the process: nobody above could take it
         box.note_broken()
-        words = traceback.format_exc()
+        words = error_text(error)
         box.say(words)
-        sys.stderr.write(words)
+        sys.stderr.write(f"{words}\n")
     finally:
         leave(code)
 

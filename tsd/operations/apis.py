@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 from typing_extensions import override
 
+from tsd.error_texts import located
 from tsd.errors import OperationError
 from tsd.operations.base import Component, Kind, mark_api
 from tsd.operations.config import ApiConfig
@@ -133,6 +134,11 @@ class Apis:
             raise OperationError(f'Cannot register API "{name}" due to conflict')
         self._components[name] = component
 
+    def place_of(self, name: str) -> str:
+        """Where the API of that name stands in the job, for errors; its name when there is none."""
+        component = self._components.get(name)
+        return name if component is None else component.place
+
     def get(self, name: str) -> Any:
         """The product of an API.
 
@@ -176,9 +182,13 @@ class Apis:
     def initialize(self) -> None:
         """Initialize every API and observer and make every product, in the order of the job."""
         for name, component in self._components.items():
-            self._ctx.call(component.initialize)
-            if isinstance(component, Api):
-                self.create(name)
+            try:
+                self._ctx.call(component.initialize)
+                if isinstance(component, Api):
+                    self.create(name)
+            except Exception as error:
+                located(error, component.place)
+                raise
 
     def _require_api(self, name: str) -> Api:
         component = self._components.get(name)
@@ -214,6 +224,19 @@ def collect_hooks(
         if method is not None:
             hooks.append(_bind(method, ctx))
     return tuple(hooks)
+
+
+def call_hooks(hooks: tuple[Callable[..., Any], ...], *args: Any) -> None:
+    """Call what `collect_hooks` found; an error of one says whose it was, and the rest is not called."""
+    for hook in hooks:
+        try:
+            hook(*args)
+        except Exception as error:
+            method = hook.args[0] if isinstance(hook, functools.partial) else hook
+            owner = getattr(method, "__self__", None)
+            if isinstance(owner, Component):
+                located(error, f"{method.__name__} of {owner.place}")
+            raise
 
 
 def _bind(method: Callable[..., Any], ctx: OpContext) -> Callable[..., Any]:

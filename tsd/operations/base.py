@@ -5,6 +5,7 @@ async ones run on its trio loop. A process runs one slice at a time, so an opera
 at once.
 """
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from enum import StrEnum
 from typing import Any, ClassVar, NoReturn, TypeVar
@@ -36,6 +37,8 @@ WORKER_HOOKS = (
 and an exception still fails the attempt."""
 SLICER_HOOKS = ("on_slice_enqueued", "on_slice_dispatch", "on_slice_complete", "on_execution_stats")
 """Hooks in a controller: (slice), (slice), (slice, outcome), (stats)."""
+_HASH = re.compile(r"@[0-9a-f]{40}$")
+"""The id of a bundle, which a checked job has where its author wrote a name."""
 HOOKS = frozenset(WORKER_HOOKS + SLICER_HOOKS)
 
 
@@ -81,6 +84,12 @@ class Component:
     def name(self) -> str:
         """Name as in the job."""
         return getattr(self.config, "op", None) or getattr(self.config, "name", "") or type(self).__name__
+
+    @property
+    def place(self) -> str:
+        """Name and position, as errors give it: `derive (operations[1])`."""
+        name = _HASH.sub("", self.name)
+        return f"{name} ({self.position})" if self.position else name
 
     @classmethod
     def check_job(cls, config: Any, job: Mapping[str, Any]) -> Iterable[tuple[str, str]]:  # noqa: ARG003 - for subclasses

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from tsd.error_texts import located
 from tsd.operations.apis import Apis
 from tsd.operations.base import Component, Definition
 from tsd.operations.config import load
@@ -45,6 +46,10 @@ def build(
     config, _ = load(definition.config, entry, path)
     cls = definition.slicer if is_slicer else definition.component
     assert cls is not None, "every reader has a slicer"
-    component = cls(ctx, config, ctx.execution)
+    try:
+        component = cls(ctx, config, ctx.execution)
+    except Exception as error:
+        located(error, f"{definition.name} ({path})")
+        raise
     component.position = path
     return component

@@ -10,6 +10,7 @@ import attrs
 import structlog
 import trio
 
+from tsd.error_texts import located
 from tsd.errors import AssetError, OperationError, TsdError
 from tsd.operations.config import STORE_ACTION
 from tsd.operations.dates import now_ms
@@ -242,15 +243,23 @@ class OpContext:
                 del self.rejections[0]
                 continue
             product = self.apis.get(first.action)
-            if isinstance(product, DeadLetterSink):
-                together = [each for each in self.rejections if each.action == first.action]
-                self.call(product.take, together)
-                self.rejections = [each for each in self.rejections if each.action != first.action]
-            else:
-                self.call(product, first.record, first.error)
-                del self.rejections[0]
+            try:
+                self._deliver(product, first)
+            except Exception as error:
+                located(error, self.apis.place_of(first.action))
+                raise
         if self.letters is not None and self.letters.fault:
             raise OperationError(self.letters.fault)
+
+    def _deliver(self, product: Any, first: Rejection) -> None:
+        """Hand the first waiting record to its API, or all that name this one to an API that takes all."""
+        if isinstance(product, DeadLetterSink):
+            together = [each for each in self.rejections if each.action == first.action]
+            self.call(product.take, together)
+            self.rejections = [each for each in self.rejections if each.action != first.action]
+        else:
+            self.call(product, first.record, first.error)
+            del self.rejections[0]
 
     def _is_stored(self, action: str) -> bool:
         return action == STORE_ACTION and not self.apis.has(STORE_ACTION)

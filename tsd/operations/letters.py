@@ -1,7 +1,6 @@
 """Dead letters of the slice in work, and how rejected values become letters and records again."""
 
 import base64
-import traceback
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -16,11 +15,12 @@ from tsd.core.letters import (
     Letter,
     encode_letter,
 )
+from tsd.error_texts import bounded, error_line, error_text, first_line_of, visible
 from tsd.operations.dates import now_ms
 from tsd.operations.record import Record
 
 ERROR_CHARS_MAX: Final = 2_000
-"""Of an error, from its end: that is where it says what is wrong."""
+"""Of an error, whose first line says what is wrong."""
 _KEPT_B: Final = 16 * 1024
 """Of a record that is cut. As text in JSON it takes twice as much at most."""
 _NAME_CHARS: Final = 200
@@ -48,7 +48,7 @@ class LetterBox:
         """Take in a letter; False when there is no room, and `fault` says so."""
         encoded = encode_letter(letter)
         if not self.letters:
-            self._first = f"{letter.operation} at {letter.position}: {letter.error.rpartition(chr(10))[2]}"
+            self._first = f"{letter.operation} at {letter.position}: {first_line_of(letter.error)}"
         if (
             len(self.letters) >= SLICE_LETTERS_MAX
             or self._size_b + len(encoded) + 2 * len(self.letters) > SLICE_LETTERS_B_MAX
@@ -186,11 +186,11 @@ def _json(value: Any) -> bytes | None:
 
 
 def _error_text(error: Any) -> str:
-    is_raised = isinstance(error, BaseException) and error.__traceback__ is not None
-    text = "".join(traceback.format_exception(error)).rstrip() if is_raised else ""
-    if not text:
-        text = f"{type(error).__name__}: {error}" if isinstance(error, BaseException) else str(error)
-    return _clean(text[-ERROR_CHARS_MAX:])
+    if not isinstance(error, BaseException):
+        return visible(bounded(str(error), ERROR_CHARS_MAX))
+    if error.__traceback__ is None:
+        return error_line(error)
+    return error_text(error, limit=ERROR_CHARS_MAX)
 
 
 def _clean(text: str) -> str:

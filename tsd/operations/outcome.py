@@ -1,12 +1,8 @@
 """What became of a slice."""
 
-import traceback
-
 import attrs
 
 from tsd.operations.record import Record
-
-_MAX_ERROR_CHARS = 20_000
 
 
 @attrs.frozen(kw_only=True)
@@ -50,7 +46,7 @@ class SliceOutcome:
     Attributes:
         state: `completed` or `error`.
         retry_count: Attempts beyond the first.
-        error: Traceback text with causes, when the state is `error`.
+        error: What happened (`tsd.error_texts.error_text`), when the state is `error`.
         is_fatal: The worker can not go on.
         analytics: None when the job wants none, or after an error.
         letters: Its dead letters, encoded (`tsd.core.letters`); None when it has none.
@@ -64,12 +60,3 @@ class SliceOutcome:
     analytics: Analytics | None = None
     letters: list[bytes] | None = None
     records: list[Record] | None = None
-
-
-def text_of(error: Exception) -> str:
-    """The traceback with causes; the middle of a very long one is left out."""
-    text = "".join(traceback.format_exception(error)).rstrip()
-    if len(text) > _MAX_ERROR_CHARS:  # the end names the error, the start where it began
-        half = _MAX_ERROR_CHARS // 2
-        text = f"{text[:half]}\n...\n{text[-half:]}"
-    return text

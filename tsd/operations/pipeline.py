@@ -9,20 +9,21 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from tsd.error_texts import error_line, error_text, first_line_of, located
 from tsd.errors import Fatal, OperationError
-from tsd.operations.apis import collect_hooks
+from tsd.operations.apis import call_hooks, collect_hooks
 from tsd.operations.base import Component, Fetcher, LateFetcher
 from tsd.operations.build import build, build_apis
 from tsd.operations.collector import relax_collector
 from tsd.operations.context import Interrupted, OpContext
 from tsd.operations.holding import Holdings
 from tsd.operations.letters import LetterBox
-from tsd.operations.outcome import Analytics, SliceOutcome, text_of
+from tsd.operations.outcome import Analytics, SliceOutcome
 from tsd.operations.record import Record
 from tsd.operations.registry import Registry
 from tsd.operations.retries import BackOff, may_retry
 from tsd.operations.slice import Slice
-from tsd.operations.steps import bind_fetch, bind_step
+from tsd.operations.steps import bind_fetch, bind_step, record_in_work
 
 _CLEAN = SliceOutcome(state="completed")
 
@@ -88,6 +89,7 @@ class Pipeline:
         assert isinstance(fetcher, Fetcher), "the first operation of a checked job is a reader"
         self._fetch = bind_fetch(fetcher, self.context)
         self._steps = tuple(bind_step(op, self.context) for op in self.operations[1:])
+        self._numbered_steps = tuple(enumerate(self._steps, start=1))
         self._analytics = Analytics.blank(len(self.operations)) if has_analytics else None
         is_watched = has_analytics or self._on_started or self._on_operation_start
         self._chain = self._run_watched if is_watched or self._on_operation_complete else self._run_plain
@@ -126,7 +128,11 @@ class Pipeline:
         self.apis.initialize()
         for component in self.operations:
             self._begun.append(component)
-            self.context.call(component.initialize)
+            try:
+                self.context.call(component.initialize)
+            except Exception as error:
+                located(error, component.place)
+                raise
 
     def run(self, slice_: Slice) -> SliceOutcome:
         """Run one slice through the whole chain, retries included.
@@ -151,7 +157,7 @@ class Pipeline:
         error: Exception
         try:
             if self._on_initialized:
-                _call_all(self._on_initialized, slice_.slice_id)
+                call_hooks(self._on_initialized, slice_.slice_id)
             is_begun = True
             records = self._chain(slice_)
         except Interrupted:
@@ -172,16 +178,16 @@ class Pipeline:
             context.forget_rejections()
             context.attempt += 1
             context.log.warning(
-                "slice.retried", slice_id=slice_.slice_id, attempt=context.attempt, reason=repr(error)
+                "slice.retried", slice_id=slice_.slice_id, attempt=context.attempt, reason=error_line(error)
             )
             context.events.emit("slice:retry", slice_, error)
             try:
-                _call_all(self._on_retry, slice_.slice_id)
+                call_hooks(self._on_retry, slice_.slice_id)
             except Interrupted:
                 raise
             except Exception as veto:  # noqa: BLE001 - the seam to user code: no further attempt
                 context.attempt -= 1
-                return self._fail(slice_, _chained(f"Slice failed to retry: {veto!r}", veto, error))
+                return self._fail(slice_, _chained("Slice failed to retry", veto, error))
             context.sleep(back_off.next_wait_s())
             try:
                 records = self._chain(slice_)
@@ -196,12 +202,17 @@ class Pipeline:
 
     def _run_plain(self, slice_: Slice) -> list[Record]:
         """One attempt, when nobody looks between operations."""
-        records = self._fetch(slice_.decode_request())
-        self.records_read += len(records)
-        for step in self._steps:
-            records = step(records)
+        index = 0
+        try:
+            records = self._fetch(slice_.decode_request())
+            self.records_read += len(records)
+            for index, step in self._numbered_steps:  # noqa: B007 - read where an error is told
+                records = step(records)
+        except Exception as error:
+            self._locate(error, index)
+            raise
         if self._on_completing:
-            _call_all(self._on_completing, slice_.slice_id)
+            call_hooks(self._on_completing, slice_.slice_id)
         if self.context.rejections:
             self.context.deliver_rejections()
         return records
@@ -213,12 +224,12 @@ class Pipeline:
         records = self._run_one(slice_id, 0, self._fetch, request)
         self.records_read += len(records)
         if self._on_started:
-            _call_all(self._on_started, slice_.slice_id)
+            call_hooks(self._on_started, slice_.slice_id)
         first = 1 if self._enters_at is None else max(1, self._enters_at(slice_.decode_request()))
-        for index, step in enumerate(self._steps[first - 1 :], start=first):
+        for index, step in self._numbered_steps[first - 1 :]:
             records = self._run_one(slice_id, index, step, records)
         if self._on_completing:
-            _call_all(self._on_completing, slice_.slice_id)
+            call_hooks(self._on_completing, slice_.slice_id)
         if self.context.rejections:
             self.context.deliver_rejections()
         return records
@@ -226,16 +237,22 @@ class Pipeline:
     def _run_one(
         self, slice_id: str, index: int, step: Callable[[Any], list[Record]], argument: Any
     ) -> list[Record]:
-        for hook in self._on_operation_start:
-            hook(slice_id, index)
+        call_hooks(self._on_operation_start, slice_id, index)
         began = time.perf_counter()
-        records = step(argument)
+        try:
+            records = step(argument)
+        except Exception as error:
+            self._locate(error, index)
+            raise
         if self._analytics is not None:
             elapsed_ms = (time.perf_counter() - began) * 1000
             self._analytics.note(index, time_ms=elapsed_ms, size=len(records))
-        for hook in self._on_operation_complete:
-            hook(slice_id, index, len(records), records)
+        call_hooks(self._on_operation_complete, slice_id, index, len(records), records)
         return records
+
+    def _locate(self, error: Exception, index: int) -> None:
+        """Note at which operation, and at which record of its batch, an error was raised."""
+        located(error, self.operations[index].place, record_in_work(error))
 
     def _complete(self, slice_: Slice, records: list[Record]) -> SliceOutcome:
         context = self.context
@@ -259,7 +276,14 @@ class Pipeline:
     def _fail(self, slice_: Slice, error: Exception) -> SliceOutcome:
         context = self.context
         retry_count = context.attempt - 1
-        context.log.error("slice.failed", slice_id=slice_.slice_id, attempt=context.attempt, exc_info=error)
+        text = error_text(error)
+        context.log.error(
+            "slice.failed",
+            slice_id=slice_.slice_id,
+            attempt=context.attempt,
+            reason=first_line_of(text),
+            exc_info=error,
+        )
         self._letters.fault = ""
         self._quietly("rejections of a failed slice", context.deliver_rejections)
         context.rejections.clear()
@@ -270,7 +294,7 @@ class Pipeline:
         self._last = SliceOutcome(
             state="error",
             retry_count=retry_count,
-            error=text_of(error),
+            error=text,
             is_fatal=isinstance(error, Fatal),
             letters=self._letters.take(),
         )
@@ -327,8 +351,8 @@ class Pipeline:
         slice_id = slice_.slice_id
         retry_count = 0
         try:
-            _call_all(self._on_flush_start)
-            for index, step in enumerate(self._steps, start=1):
+            call_hooks(self._on_flush_start)
+            for index, step in self._numbered_steps:
                 stage = functools.partial(self._run_one, slice_id, index, step)
                 records, retries = self._persist(stage, records)
                 retry_count += retries
@@ -350,7 +374,7 @@ class Pipeline:
         )
 
     def _end_flush(self, slice_id: str, records: list[Record]) -> list[Record]:
-        _call_all(self._on_completing, slice_id)
+        call_hooks(self._on_completing, slice_id)
         self.context.deliver_rejections()
         return records
 
@@ -370,7 +394,7 @@ class Pipeline:
             except Exception as error:
                 if retries + 1 >= self._attempts or not may_retry(error):
                     raise
-                self.context.log.warning("flush.retried", attempt=retries + 2, reason=repr(error))
+                self.context.log.warning("flush.retried", attempt=retries + 2, reason=error_line(error))
             retries += 1
             # The next try rejects them again; what earlier stages rejected stays.
             del self.context.rejections[rejected:]
@@ -403,11 +427,6 @@ def _build_operations(
         path = f"operations[{index}]"
         components.append(build(definition, entry, path, context))
     return tuple(components)
-
-
-def _call_all(hooks: tuple[Callable[..., Any], ...], *args: Any) -> None:
-    for hook in hooks:
-        hook(*args)
 
 
 def _chained(message: str, cause: Exception, context: Exception) -> OperationError:

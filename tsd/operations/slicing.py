@@ -13,8 +13,9 @@ from typing import Any
 import attrs
 import msgspec
 
+from tsd.error_texts import located
 from tsd.errors import OperationError
-from tsd.operations.apis import collect_hooks
+from tsd.operations.apis import call_hooks, collect_hooks
 from tsd.operations.base import Component
 from tsd.operations.build import build, build_apis
 from tsd.operations.context import OpContext
@@ -146,8 +147,12 @@ class SlicerRunner:
         self.apis.initialize()
         self.slicer.recovery = tuple(recovery)
         self._begun.append(self.slicer)
-        self.context.call(self.slicer.initialize)
-        self._sources = self._make_sources()
+        try:
+            self.context.call(self.slicer.initialize)
+            self._sources = self._make_sources()
+        except Exception as error:
+            located(error, self.slicer.place)
+            raise
         self._slicer_count = len(self._sources)
 
     def _make_sources(self) -> list[_Source]:
@@ -289,7 +294,7 @@ class SlicerRunner:
     def _requests_of(self, slicer_id: int, result: Any, error: Exception | None) -> list[str] | None:
         """What a function returned as JSON texts; None for null."""
         if error is not None:
-            raise OperationError(f"slicer {slicer_id} of {self.slicer.name} failed: {error!r}") from error
+            raise OperationError(f"slicer {slicer_id} of {self.slicer.place} failed") from error
         if result is None:
             return None
         if isinstance(result, list):
@@ -317,24 +322,20 @@ class SlicerRunner:
 
     def slice_enqueued(self, slice_: Slice) -> None:
         """Tell the components that a slice waits for a worker."""
-        for hook in self._on_enqueued:
-            hook(slice_)
+        call_hooks(self._on_enqueued, slice_)
 
     def slice_dispatched(self, slice_: Slice) -> None:
         """Tell the components that a slice was handed to a worker."""
-        for hook in self._on_dispatch:
-            hook(slice_)
+        call_hooks(self._on_dispatch, slice_)
 
     def slice_completed(self, slice_: Slice, outcome: SliceOutcome) -> None:
         """Tell the components what became of a slice."""
-        for hook in self._on_complete:
-            hook(slice_, outcome)
+        call_hooks(self._on_complete, slice_, outcome)
 
     def execution_stats(self, stats: Mapping[str, Any]) -> None:
         """Tell the components how the execution does, in the form of `SlicerBase.stats`."""
         self.slicer.stats = stats
-        for hook in self._on_stats:
-            hook(stats)
+        call_hooks(self._on_stats, stats)
 
     def shutdown(self) -> None:
         """Shut down what `initialize` has begun, the slicer before APIs; faults are logged. Once only."""

@@ -77,6 +77,27 @@ def bind_step(processor: Component, ctx: OpContext) -> Step:
     raise OperationError(f"{processor.name} derives from no kind of processor")
 
 
+def record_in_work(error: BaseException) -> str:
+    """Which record of its batch an operation had in work when it raised, as `record 3 of 10`.
+
+    Read off the frames that the error came by, so that nothing is noted while all goes well.
+
+    Returns:
+        The words; empty when the operation takes its records all at once.
+    """
+    found = ""
+    trace = error.__traceback__
+    while trace is not None:
+        frame = trace.tb_frame
+        if frame.f_code.co_filename == __file__:
+            seen = frame.f_locals
+            index, records = seen.get("i"), seen.get("records")
+            if isinstance(index, int) and isinstance(records, list):
+                found = f"record {index + 1:,} of {len(records):,}"
+        trace = trace.tb_next
+    return found
+
+
 def _in_thread(method: Callable[..., Any], ctx: OpContext) -> Callable[..., Any]:
     if inspect.iscoroutinefunction(method):
         return lambda *args: ctx.run_async(method, *args)

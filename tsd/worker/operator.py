@@ -12,7 +12,6 @@ import contextlib
 import contextvars
 import threading
 import time
-import traceback
 from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Protocol
@@ -22,10 +21,11 @@ import trio
 
 from tsd.core.letters import SLICE_LETTERS_B_MAX, SLICE_LETTERS_MAX
 from tsd.core.messages import SliceItem
+from tsd.error_texts import error_text
 from tsd.observe.blackbox import BlackBox
 from tsd.observe.log import IN_USER_CODE
 from tsd.operations.context import Interrupted
-from tsd.operations.outcome import SliceOutcome, text_of
+from tsd.operations.outcome import SliceOutcome
 from tsd.operations.slice import Slice
 
 
@@ -273,10 +273,9 @@ class Operator:
             self._live()
         except trio.RunFinishedError:
             return  # the loop has ended, and with it the process
-        except BaseException:  # noqa: BLE001  the last frame of the thread: nobody above could take it
-            words = traceback.format_exc().rstrip()
+        except BaseException as error:  # noqa: BLE001  the last frame of the thread: nobody above could take it
             with contextlib.suppress(trio.RunFinishedError):
-                self._say(Crashed(error=words))
+                self._say(Crashed(error=error_text(error)))
 
     def _live(self) -> None:
         chain: Chain | None = None
@@ -284,7 +283,7 @@ class Operator:
             chain = self._chain = self._make_chain()
             chain.initialize()
         except Exception as error:  # noqa: BLE001  the seam to user code: the worker can not start
-            self._say(Opened(error=text_of(error)))
+            self._say(Opened(error=error_text(error)))
         else:
             self._say(Opened(wants_finished=chain.wants_finished))
             self._serve(chain)
@@ -313,7 +312,7 @@ class Operator:
             self._say(ChainFlushed(None))
             return
         except Exception as error:  # noqa: BLE001  the seam to user code: `held_since` of an operation
-            outcome = SliceOutcome(state="error", error=text_of(error))
+            outcome = SliceOutcome(state="error", error=error_text(error))
         if outcome is None:
             outcome = SliceOutcome(state="completed")
         if outcome.state == "completed":
@@ -411,7 +410,7 @@ def _held_since(chain: Chain) -> tuple[int | None, str]:
     try:
         return chain.held_since(), ""
     except Exception as error:  # noqa: BLE001  the seam to user code
-        return None, text_of(error)
+        return None, error_text(error)
 
 
 def _failed_by(flush: SliceOutcome, outcome: SliceOutcome) -> SliceOutcome:

@@ -75,8 +75,7 @@ def test_a_letter_tells_all_that_is_known(tmp_path):
     }
     assert datetime.fromisoformat(time).tzinfo is not None
     assert (metadata["_key"], metadata["from"]) == ("k", [1])
-    assert error.startswith("Traceback")
-    assert "ValueError: invalid literal for int()" in error
+    assert error.startswith("ValueError: invalid literal for int()")
 
 
 def test_letters_of_a_failed_slice_are_written_too(tmp_path):
@@ -195,6 +194,7 @@ class Apis:
 
     def __init__(self, **products):
         self.get = products.__getitem__
+        self.place_of = str
 
 
 class NotingSink(DeadLetterSink):

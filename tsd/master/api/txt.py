@@ -5,6 +5,7 @@ from typing import Any
 
 from quart import Response
 
+from tsd.error_texts import first_line_of
 from tsd.master.api import queries, table
 from tsd.master.api.endpoint import Answer, Group, Query
 from tsd.master.api.parameters import Page
@@ -95,9 +96,9 @@ async def executions_table(
 async def dead_letters_table(
     service: MasterService, *, listing: ListQuery, columns: Columns, has_headers: bool
 ) -> Response:
-    """Dead letters of all executions as a table; of each error the last line."""
+    """Dead letters of all executions as a table; of each error the first line."""
     found = await service.letters.find(listing, Whose())
-    rows = [letter | {"error": letter["error"].rpartition("\n")[2]} for letter in found]
+    rows = [letter | {"error": first_line_of(letter["error"])} for letter in found]
     return _table(rows, columns or _DEAD_LETTERS, has_headers=has_headers)
 
 

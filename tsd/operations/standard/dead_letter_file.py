@@ -10,12 +10,12 @@ import attrs
 import msgspec
 from typing_extensions import override
 
+from tsd.error_texts import error_text, visible
 from tsd.operations import formats
 from tsd.operations.apis import Api, api
 from tsd.operations.config import ApiConfig, opt
 from tsd.operations.context import DeadLetterSink, OpContext, Rejection
 from tsd.operations.dates import to_iso
-from tsd.operations.outcome import text_of
 from tsd.operations.record import Record
 from tsd.operations.slice import Slice
 from tsd.operations.standard.slice_files import SliceFiles
@@ -96,7 +96,7 @@ class DeadLetterFiles(DeadLetterSink):
         record, error, slice_ = rejection.record, rejection.error, self._ctx.slice
         letter = {
             "record": _plain(record),
-            "error": text_of(error) if isinstance(error, Exception) else str(error),
+            "error": error_text(error) if isinstance(error, BaseException) else visible(str(error)),
             "operation": rejection.operation,
             "slice_id": rejection.slice_id,
             "attempt": rejection.attempt,

@@ -6,9 +6,9 @@ from contextlib import ExitStack
 from types import TracebackType
 from typing import Any, Self
 
+from tsd.error_texts import error_text
 from tsd.ids import new_id
 from tsd.operations.context import Rejection
-from tsd.operations.outcome import text_of
 from tsd.operations.record import Record
 from tsd.operations.slice import Slice
 from tsd.operations.testing.bundles import BundlePaths
@@ -98,5 +98,5 @@ class JobHarness:
     def _run_one(self, slice_: Slice) -> Ran:
         self.slicer.dispatch(slice_)
         result: SliceResult = self.worker.run_slice_full(slice_)
-        self.slicer.complete(slice_, None if result.error is None else text_of(result.error))
+        self.slicer.complete(slice_, None if result.error is None else error_text(result.error))
         return slice_, result.unwrap()

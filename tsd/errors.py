@@ -28,6 +28,8 @@ TsdError
 │       └─ AssetTooLarge  it is larger than the limit; HTTP 413
 └─ OperationError         user code failed; fails a slice, not a worker
     ├─ NonRetryable       no retry can help: one attempt only
+    │   └─ SourceChanged  what is read is no longer what was cut into slices
+    ├─ CannotResume       a slicer can not go on where an earlier run stood; fails the execution
     └─ Fatal              the worker can not go on either
 ```
 """
@@ -156,6 +158,18 @@ class OperationError(TsdError):
 
 class NonRetryable(OperationError):
     """Raise it from an operation when no retry can help: the slice fails at once."""
+
+
+class SourceChanged(NonRetryable):
+    """A slice cannot be read because its source was replaced, rewritten or shortened after it was cut."""
+
+
+class CannotResume(OperationError):
+    """Raise it from a slicer that can not go on where an earlier run of its execution stood."""
+
+    def __init__(self, reason: str) -> None:
+        """The reason is a clause without a full stop; what to do about it is added."""
+        super().__init__(f"{reason}: this execution can not be continued, start the job anew")
 
 
 class Fatal(OperationError):

@@ -15,13 +15,14 @@ from tsd.errors import JobInvalid, NonRetryable, OperationError
 from tsd.operations.config import load
 from tsd.operations.context import OpContext
 from tsd.operations.pipeline import Pipeline
+from tsd.operations.resuming import ORIGIN_KEY
 from tsd.operations.slice import Slice
 from tsd.operations.slicers import RecoveryEntry
 from tsd.operations.standard.byte_slices import cut, read_slice
 from tsd.operations.standard.disk_storage import DiskFile, DiskStorage
 from tsd.operations.standard.file_reader import FileReaderConfig
 from tsd.operations.standard.file_source import FileSource
-from tsd.operations.standard.file_walk import walk
+from tsd.operations.standard.file_walk import walk, walk_key
 
 
 class Rejected(Exception):
@@ -144,13 +145,15 @@ def test_a_slice_knows_where_it_came_from(tmp_path):
 
     (record,) = files.read(second)
 
-    assert {name: record.get_metadata(name) for name in ("path", "offset", "length", "total")} == second
+    place = {name: record.get_metadata(name) for name in ("path", "offset", "length", "total")}
+    assert place == {name: value for name, value in second.items() if name != ORIGIN_KEY}
     assert (second["offset"], second["total"], record.get_process_time()) == (7, 16, record.get_create_time())
 
 
 def test_folders_are_walked_breadth_first_by_name_and_hidden_names_are_skipped(tmp_path):
     """Point 33."""
-    for name in ("b/z.txt", "b/a/y.txt", "a/x.txt", "c.txt", ".hidden/h.txt", "a/.h", "B.txt", "a-b/w.txt"):
+    names = ["b/z.txt", "b/a/y.txt", "a/x.txt", "c.txt", ".hidden/h.txt", "a/.h", "B.txt", "a-b/w.txt"]
+    for name in [*names, "_SUCCESS", "b/_committed_1", "_temporary/0/part", "_x=1/p.txt", "_x=1/_meta"]:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("{}\n")
     (tmp_path / "empty").mkdir()
@@ -159,9 +162,18 @@ def test_folders_are_walked_breadth_first_by_name_and_hidden_names_are_skipped(t
 
     names = [os.path.relpath(path, tmp_path) for path in walk(str(tmp_path))]
 
-    assert names == ["B.txt", "c.txt", "a/nothing.txt", "a/x.txt", "a-b/w.txt", "b/z.txt", "b/a/y.txt"]
-    for i, name in enumerate(names):
-        assert [os.path.relpath(p, tmp_path) for p in walk(str(tmp_path), str(tmp_path / name))] == names[i:]
+    assert names == [
+        "B.txt",
+        "c.txt",
+        "_x=1/p.txt",
+        "a/nothing.txt",
+        "a/x.txt",
+        "a-b/w.txt",
+        "b/z.txt",
+        "b/a/y.txt",
+    ]
+    places = [walk_key(str(tmp_path), path) for path in walk(str(tmp_path))]
+    assert places == sorted(places)
     assert [request["path"] for request in source(tmp_path).requests()] == [
         str(tmp_path / n) for n in names if "nothing" not in n
     ]
@@ -193,9 +205,10 @@ def test_a_reader_goes_on_behind_its_last_slice(tmp_path):
 
 
 def test_a_reader_whose_last_file_is_gone_goes_on_with_the_next(tmp_path):
-    for name in ("a", "c"):
+    for name in ("a", "b", "c"):
         (tmp_path / name).write_text("{}\n")
-    last = {"path": str(tmp_path / "b"), "offset": 0, "length": 3, "total": 3}
+    _, last, _ = source(tmp_path).requests()
+    (tmp_path / "b").unlink()
 
     assert [request["path"] for request in source(tmp_path).requests(last)] == [str(tmp_path / "c")]
 

@@ -18,24 +18,23 @@ def overlaps_itself(delimiter: bytes) -> bool:
     return any(delimiter.startswith(delimiter[i:]) for i in range(1, len(delimiter)))
 
 
-def cut(total_b: int, size_b: int, delimiter_b: int) -> Iterator[tuple[int, int]]:
+def cut(total_b: int, size_b: int, delimiter_b: int, start_b: int = 0) -> Iterator[tuple[int, int]]:
     """Cut a file into slices.
 
     Args:
         total_b: Length of the file.
         size_b: Wanted length of a slice; a slice is always longer than a delimiter.
         delimiter_b: Length of the delimiter between records.
+        start_b: Go on here: the end (offset and length) of another slice, whatever its size was.
 
     Yields:
         (offset, length) of each slice in order; none for an empty file.
     """
     size_b = max(size_b, delimiter_b + 1)  # so that only the first slice has offset 0
-    if total_b <= size_b:
-        if total_b:
-            yield 0, total_b
-        return
-    yield 0, size_b
-    start = size_b
+    start = start_b
+    if start == 0 and total_b:
+        start = min(size_b, total_b)
+        yield 0, start
     while start < total_b:
         yield start - delimiter_b, min(size_b, total_b - start) + delimiter_b
         start += size_b

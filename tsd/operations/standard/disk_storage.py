@@ -8,7 +8,8 @@ from pathlib import Path
 from typing_extensions import override
 
 from tsd.errors import OperationError
-from tsd.operations.standard.file_walk import check_readable, shown, walk
+from tsd.operations.standard.file_identity import describe, describe_closed, verify
+from tsd.operations.standard.file_walk import WalkKey, check_readable, unreadable, walk, walk_key
 from tsd.operations.standard.slice_files import SliceFiles
 from tsd.operations.standard.storage import Found, Output, Storage, StoredFile
 
@@ -22,6 +23,13 @@ class DiskFile(StoredFile):
         """Whoever gives the descriptor closes it."""
         self._fd = fd
         self._path = path
+
+    @override
+    def verify(self, total_b: int, version: str) -> None:
+        try:
+            verify(self._fd, self._path, total_b, version)
+        except OSError as error:
+            raise unreadable(self._path, error) from error
 
     @override
     def read_at(self, offset_b: int, length_b: int) -> bytes:
@@ -47,7 +55,7 @@ class DiskFile(StoredFile):
         try:
             return os.pread(self._fd, length_b, offset_b)
         except OSError as error:
-            raise OperationError(f"file {shown(self._path)} can not be read: {error.strerror}") from error
+            raise unreadable(self._path, error) from error
 
 
 class DiskStorage(Storage):
@@ -58,21 +66,30 @@ class DiskStorage(Storage):
         check_readable(root)
 
     @override
-    def list(self, root: str, after: str | None = None) -> Iterator[Found]:
-        for path in walk(root, after):
-            try:
-                yield Found(path, Path(path).stat().st_size)
-            except FileNotFoundError:
-                continue  # gone since its folder was listed, as if it had never been there
-            except OSError as error:
-                raise OperationError(f"file {shown(path)} can not be read: {error.strerror}") from error
+    def list(self, root: str) -> Iterator[str]:
+        return walk(root)
 
     @override
-    def size_of(self, path: str) -> int:
+    def place(self, root: str, path: str) -> WalkKey:
+        return walk_key(root, path)
+
+    @override
+    def find(self, path: str) -> Found | None:
         try:
-            return Path(path).stat().st_size
+            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return None
+        except PermissionError:
+            # Its slice fails, with its name; the other files are read.
+            return Found(path, *describe_closed(Path(path).stat()))
         except OSError as error:
-            raise OperationError(f"file {shown(path)} can not be read: {error.strerror}") from error
+            raise unreadable(path, error) from error
+        try:
+            return Found(path, *describe(fd, path))
+        except OSError as error:
+            raise unreadable(path, error) from error
+        finally:
+            os.close(fd)
 
     @override
     @contextmanager
@@ -80,7 +97,7 @@ class DiskStorage(Storage):
         try:
             fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         except OSError as error:
-            raise OperationError(f"file {shown(path)} can not be read: {error.strerror}") from error
+            raise unreadable(path, error) from error
         try:
             yield DiskFile(fd, path)
         finally:

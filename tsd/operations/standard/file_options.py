@@ -168,6 +168,18 @@ class ReaderOptions(FileOptions):
             return True
         return overlaps_itself(self.delimiter)
 
+    @property
+    def boundaries(self) -> dict[str, Any]:
+        """The options that say where records begin and end, for `Origin.options`; defaults are left out."""
+        options: dict[str, Any] = {"format": self.format}
+        if self.delimiter != b"\n":
+            options["line_delimiter"] = self.line_delimiter
+        if self.compression != "none":
+            options["compression"] = self.compression
+        if self.file_per_slice:
+            options["file_per_slice"] = True
+        return options
+
     @override
     def file_faults(self) -> Iterator[tuple[str, str]]:
         """Faults of reader options."""

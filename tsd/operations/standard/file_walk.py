@@ -1,6 +1,5 @@
 """The files below a folder, in an order that never changes."""
 
-import errno
 import os
 from collections import deque
 from collections.abc import Iterator
@@ -11,15 +10,15 @@ from tsd.errors import OperationError
 WalkKey = tuple[int, tuple[str, ...], str]
 
 
-def walk(root: str, after: str | None = None) -> Iterator[str]:
-    """The files below a folder, or the file itself.
+def walk(root: str) -> Iterator[str]:
+    """The files below a folder, or the file itself, in the order of `walk_key`.
 
     Breadth first: the files of a folder by name, then those of its sub-folders. Names that begin with a dot
-    are skipped, and so are folders behind symbolic links, which could lead in circles.
+    or with `_` are skipped, as other tools have it, but for a folder of a partition (`_name=value`). So are
+    folders behind symbolic links, which could lead in circles.
 
     Args:
         root: A file or a folder.
-        after: A file of an earlier walk; begin with it, or with what comes after it if it is gone.
 
     Raises:
         OperationError: Something can not be read; the message names it.
@@ -27,7 +26,6 @@ def walk(root: str, after: str | None = None) -> Iterator[str]:
     if Path(root).is_file():
         yield root
         return
-    start = None if after is None else _key(root, after)
     folders = deque([root.rstrip("/") or "/."])
     while folders:
         folder = folders.popleft()
@@ -36,8 +34,29 @@ def walk(root: str, after: str | None = None) -> Iterator[str]:
         for name in files:
             path = f"{folder}/{name}"
             _check_name(path)
-            if start is None or _key(root, path) >= start:
-                yield path
+            yield path
+
+
+def walk_key(root: str, path: str) -> WalkKey:
+    """Where a file stands in the walk: breadth first is by depth, then by folder, then by name.
+
+    Raises:
+        ValueError: It is not below the root.
+    """
+    if path == root:
+        return 0, (), ""
+    *folders, name = PurePath(path).relative_to(root).parts or ("",)
+    return len(folders), tuple(folders), name
+
+
+def is_hidden(name: str, *, is_folder: bool) -> bool:
+    """Whether a walk skips the name."""
+    return name.startswith(".") or (name.startswith("_") and not (is_folder and "=" in name))
+
+
+def unreadable(path: str, error: OSError) -> OperationError:
+    """The error for a file that the system does not let us read."""
+    return OperationError(f"file {shown(path)} can not be read: {error.strerror}")
 
 
 def shown(path: str) -> str:
@@ -69,9 +88,10 @@ def _list(folder: str) -> tuple[list[str], list[str]]:
     try:
         with os.scandir(folder) as entries:
             for entry in entries:
-                if entry.name.startswith("."):
+                is_folder = entry.is_dir(follow_symlinks=False)
+                if is_hidden(entry.name, is_folder=is_folder):
                     continue
-                if entry.is_dir(follow_symlinks=False):
+                if is_folder:
                     subfolders.append(entry.name)
                 elif _is_file(entry):
                     files.append(entry.name)
@@ -81,17 +101,22 @@ def _list(folder: str) -> tuple[list[str], list[str]]:
 
 
 def _is_file(entry: "os.DirEntry[str]") -> bool:
-    """Whether it is a file, or a link to one; a link to nothing, or in a circle, is none.
+    """Whether it is a file, or a link to one.
 
     Raises:
-        OperationError: It can not be told.
+        OperationError: It can not be told, or it is a link to nothing.
     """
     try:
-        return entry.is_file()
+        is_file = entry.is_file()
     except OSError as error:
-        if error.errno == errno.ELOOP:
-            return False
-        raise OperationError(f"file {shown(entry.path)} can not be read: {error.strerror}") from error
+        raise unreadable(entry.path, error) from error
+    if not is_file and entry.is_symlink() and not Path(entry.path).exists():
+        target = Path(entry.path).readlink()
+        raise OperationError(
+            f"file {shown(entry.path)} is a link to {target}, which does not exist: remove the link, or "
+            "bring back what it leads to"
+        )
+    return is_file
 
 
 def _check_name(path: str) -> None:
@@ -100,9 +125,3 @@ def _check_name(path: str) -> None:
         path.encode()
     except UnicodeEncodeError as error:
         raise OperationError(f"the name of file {path!a} is no UTF-8: rename it") from error
-
-
-def _key(root: str, path: str) -> WalkKey:
-    """Where a file stands in the walk: breadth first is by depth, then by folder, then by name."""
-    *folders, name = PurePath(path).relative_to(root).parts
-    return len(folders), tuple(folders), name

@@ -6,7 +6,7 @@ the local disk; what is written here is what another place for whole objects wou
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
-from typing import Protocol
+from typing import Any, Protocol
 
 import attrs
 
@@ -22,14 +22,27 @@ class Found:
     Attributes:
         path: Names it in its storage.
         total_b: Its length when it was looked at.
+        version: Tells this state of it from any other, as `tsd.operations.resuming` has it.
     """
 
     path: str
     total_b: int
+    version: str
 
 
 class StoredFile(Protocol):
     """An open file."""
+
+    def verify(self, total_b: int, version: str) -> None:
+        """Refuse a file that is not the one that was found with this length and version.
+
+        One that was only appended to since is the same.
+
+        Raises:
+            SourceChanged: It is another one; the message names it, and says what differs.
+            OperationError: It can not be read.
+        """
+        ...
 
     def read_at(self, offset_b: int, length_b: int) -> bytes:
         """Exactly these bytes.
@@ -87,23 +100,27 @@ class Storage(Protocol):
         """
         ...
 
-    def list(self, root: str, after: str | None = None) -> Iterator[Found]:
-        """The files below a path, or the file itself, in an order that never changes.
-
-        Args:
-            root: Where to look.
-            after: A path of an earlier list: begin with it, or with what comes after it if it is gone.
+    def list(self, root: str) -> Iterator[str]:
+        """The paths of the files below a path, or of the file itself, in the order of `place`.
 
         Raises:
             OperationError: Something can not be read; the message names it.
         """
         ...
 
-    def size_of(self, path: str) -> int:
-        """Length of a file in bytes.
+    def place(self, root: str, path: str) -> Any:
+        """Where a path stands in the list: places compare as the list is ordered.
 
         Raises:
-            OperationError: It can not be read.
+            ValueError: It is not below `root`.
+        """
+        ...
+
+    def find(self, path: str) -> Found | None:
+        """What is there at a path now; None when it is gone.
+
+        Raises:
+            OperationError: It can not be read; the message names it.
         """
         ...
 

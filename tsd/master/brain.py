@@ -8,6 +8,7 @@ Slice records and questions of recovery do not go through the machine, but to th
 
 from collections import Counter, deque
 from collections.abc import Callable
+from functools import partial
 
 import attrs
 import structlog
@@ -136,8 +137,11 @@ class Brain:
         Raises:
             StateError: It does not fit; nothing was changed.
             NotReady: Too much waits for the store.
-            StoreError: The store is damaged.
+            StoreError: The store is damaged, or cannot be written to for now.
         """
+        return await self.store.unless_failing(partial(self._take_request, event))
+
+    async def _take_request(self, event: Event) -> Answer:
         if len(self._queue) >= ASKS_MAX:
             raise NotReady("too many requests wait for the store")
         added = self._creating.get(event.ex_id) if isinstance(event, Request) else None

@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import attrs
@@ -88,6 +89,14 @@ class ExecutionService:
         Raises:
             NotFound: There is none.
         """
+        status = Status((await self.store.get_execution(ex_id))["_status"])
+        if status not in TERMINAL_STATUSES:
+            status = await self.store.unless_failing(lambda: self._stop(ex_id, options))
+        if options.is_forced:
+            return {"message": f"Force stop complete for exId {ex_id}", "status": status.value}
+        return {"status": status.value}
+
+    async def _stop(self, ex_id: str, options: StopOptions) -> Status:
         with self.brain.watches.watch(ex_id) as watch:
             status = Status((await self.store.get_execution(ex_id))["_status"])
             if status not in TERMINAL_STATUSES:
@@ -97,9 +106,7 @@ class ExecutionService:
                 watch.begin_anew()
                 wanted = TERMINAL_STATUSES if options.is_blocking else frozenset(Status)
                 status = await watch.until(wanted, now=status)
-        if options.is_forced:
-            return {"message": f"Force stop complete for exId {ex_id}", "status": status.value}
-        return {"status": status.value}
+        return status
 
     async def pause(self, ex_id: str) -> Document:
         """Hand out nothing; returns when the controller has confirmed it.
@@ -175,7 +182,7 @@ class ExecutionService:
             watch.begin_anew()
             assert isinstance(answer, WaitFor)
             with trio.move_on_after(self.confirm_within_s):
-                status = await watch.until(answer.statuses, now=now)
+                status = await self.store.unless_failing(partial(watch.until, answer.statuses, now=now))
                 if status in wanted:
                     return
                 if status in TERMINAL_STATUSES:

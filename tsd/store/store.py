@@ -2,7 +2,7 @@
 
 import contextlib
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -57,6 +57,10 @@ class Store:
     async def write(self, request: Write[R]) -> R:
         """Write a request, together with whatever others ask for at the same time; see `Writer.write`."""
         return await self._writer.write(request)
+
+    async def unless_failing(self, wait: Callable[[], Awaitable[R]]) -> R:
+        """What `wait` returns, unless writes fail meanwhile; see `Writer.unless_failing`."""
+        return await self._writer.unless_failing(wait)
 
     async def read(self, function: Callable[[Connection], R]) -> R:
         """Run a query of this package; see `Reader.read`."""

@@ -8,7 +8,7 @@ error at once.
 
 import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Final, TypeVar, cast
 
 import attrs
@@ -32,6 +32,8 @@ GROUP_SIZE: Final = 64
 FIRST_RETRY_S: Final = 0.1
 LAST_RETRY_S: Final = 2.0
 """In an outage the next attempt waits so long at first and at most; it doubles in between."""
+PATIENCE_S: Final = 1.0
+"""Writes that fail for longer than this are an outage; a lock that is held for a moment is none."""
 IDLE_S: Final = 1.0
 """After so long without writes the log is moved into the database."""
 COMMIT_BOUNDS_S: Final = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
@@ -125,6 +127,7 @@ class Writer:
     _rows: Observations = attrs.field(init=False, factory=lambda: Observations(ROWS_BOUNDS))
     _held: list[_Entry] = attrs.field(init=False, factory=list)
     _closing: trio.Event = attrs.field(init=False, factory=trio.Event)
+    _changed: trio.Event = attrs.field(init=False, factory=trio.Event)
     _inbox: trio.MemorySendChannel[_Entry] = attrs.field(init=False)
     _queue: trio.MemoryReceiveChannel[_Entry] = attrs.field(init=False)
 
@@ -155,6 +158,42 @@ class Writer:
         if entry.error is not None:
             raise entry.error
         return cast("R", entry.result)
+
+    async def unless_failing(self, wait: Callable[[], Awaitable[R]]) -> R:
+        """What `wait` returns; cancels it when writes have failed for `PATIENCE_S`.
+
+        Raises:
+            StoreError: Writes fail, before it began or while it waited.
+        """
+        if not self.health.is_ok:
+            raise StoreError(self.health.reason)
+        refusal: TsdError | None = None
+        async with trio.open_nursery() as nursery:
+
+            async def end_in_outage() -> None:
+                while await self._is_well_again():
+                    await self._changed.wait()
+                nursery.cancel_scope.cancel()
+
+            nursery.start_soon(end_in_outage)
+            try:
+                result = await wait()
+            except TsdError as error:
+                refusal = error  # raised below, where it is not put into a group
+            else:
+                nursery.cancel_scope.cancel()
+                return result
+            nursery.cancel_scope.cancel()
+        if refusal is not None:
+            raise refusal
+        raise StoreError(f"{self.health.reason}; what was asked for is done once the store can be written")
+
+    async def _is_well_again(self) -> bool:
+        """Whether writes succeed, now or within `PATIENCE_S`."""
+        with trio.move_on_after(PATIENCE_S):
+            while not self.health.is_ok:
+                await self._changed.wait()
+        return self.health.is_ok
 
     def statistics(self) -> WriterStatistics:
         """What was written so far, and what waits."""
@@ -280,6 +319,8 @@ class Writer:
         since_ms = health.since_ms if is_ok == health.is_ok else unix_ms()
         self.health = StoreHealth(is_ok=is_ok, reason=reason, since_ms=since_ms)
         self._on_health(self.health)
+        self._changed.set()
+        self._changed = trio.Event()
 
     async def _in_thread(self, function: Callable[[], R]) -> R:
         return await trio.to_thread.run_sync(function, limiter=self._limiter)

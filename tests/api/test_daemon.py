@@ -11,7 +11,7 @@ import time
 import httpx
 import pytest
 
-from tests.support.daemons import cluster_for, free_port, until
+from tests.support.daemons import cluster_for, until
 from tests.support.jobs import endless_job, job
 
 
@@ -33,20 +33,6 @@ def test_it_announces_where_it_is_reached_and_takes_that_back_at_its_end(cluster
 
     assert master.stop() == 0
     assert not (cluster.data_dir / "api.json").exists()
-
-
-@pytest.mark.parametrize("key", ["teraslice.port", "tsd.mesh_port"])
-def test_a_port_in_use_is_one_clear_line_and_changes_nothing(cluster, key):
-    port = free_port()
-    cluster.configure(**{key: port})
-    with socket.create_server(("127.0.0.1", port)):
-        code, words = cluster.start_refused("master")
-
-    assert code == 78
-    assert words.startswith("tsd: ")
-    assert str(port) in words
-    assert len(words.splitlines()) == 1
-    assert not cluster.data_dir.exists()
 
 
 @pytest.mark.slow

@@ -155,3 +155,14 @@ def test_the_file_for_several_hosts_opens_the_cluster_to_them(pytestconfig):
     assert settings.teraslice.master_hostname == "master.example"
     assert settings.for_node("big.example").teraslice.workers == 16
     assert len(settings.warnings) == 2
+
+
+def test_check_without_a_file_takes_the_one_that_daemons_would_read(tmp_path, monkeypatch):
+    file = tmp_path / "tsd.yaml"
+    file.write_text("teraslice: {prot: 1}\n")
+    monkeypatch.setenv("TSD_CONFIG", str(file))
+
+    result = CliRunner().invoke(cli, ["config", "check"])
+
+    assert result.exit_code == 78
+    assert f"{file}: the cluster file is wrong" in result.output

@@ -418,7 +418,7 @@ def test_a_second_node_of_a_name_is_refused_until_the_name_is_free(cluster, thre
 
 def test_a_second_master_on_the_host_says_what_is_in_use_and_harms_nobody(cluster):
     as_tsd = ["setpriv", "--reuid=tsd", "--regid=tsd", "--init-groups", "tsd", "master"]
-    same_port = cluster.master.run(*as_tsd, "--data-dir", "/tmp/second", check=False)
+    same_port = cluster.master.run("timeout", "5", *as_tsd, "--data-dir", "/tmp/second", check=False)
     settings = {"teraslice": {"port": 0}, "tsd": {"mesh_port": 0, "data_dir": "/var/lib/tsd-master"}}
     cluster.master.write("/srv/second.yaml", yaml.safe_dump(settings))
     same_folder = cluster.master.run(*as_tsd, "--config", "/srv/second.yaml", check=False)

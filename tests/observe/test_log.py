@@ -8,6 +8,7 @@ import warnings
 import pytest
 import structlog
 
+from tsd.errors import ConfigError
 from tsd.observe import log
 from tsd.setting_sections import LogLevels, TerafoundationSettings
 
@@ -180,3 +181,72 @@ def test_journald_gets_the_priority_of_each_line(tmp_path, monkeypatch):
 
         stream.seek(0)
         assert stream.read().startswith('<3>{"name"')
+
+
+def file_settings(folder, **more):
+    return TerafoundationSettings(logging=("file",), log_path=folder, **more)
+
+
+def messages(path):
+    return [json.loads(line)["msg"] for line in path.read_text().splitlines()]
+
+
+def test_a_log_file_that_was_renamed_is_made_again(tmp_path):
+    log.configure(file_settings(tmp_path), role="node")
+    structlog.get_logger().info("first")
+    (tmp_path / "tsd.log").rename(tmp_path / "tsd.log.1")
+
+    structlog.get_logger().info("second")
+
+    assert messages(tmp_path / "tsd.log.1") == ["first"]
+    assert messages(tmp_path / "tsd.log") == ["second"]
+
+
+def test_a_log_file_that_was_removed_is_made_again(tmp_path):
+    log.configure(file_settings(tmp_path), role="node")
+    (tmp_path / "tsd.log").unlink()
+
+    structlog.get_logger().info("first")
+
+    assert messages(tmp_path / "tsd.log") == ["first"]
+
+
+def test_a_log_file_that_was_cut_goes_on_at_its_start(tmp_path):
+    log.configure(file_settings(tmp_path), role="node")
+    structlog.get_logger().info("first")
+    os.truncate(tmp_path / "tsd.log", 0)
+
+    structlog.get_logger().info("second")
+
+    assert messages(tmp_path / "tsd.log") == ["second"]
+
+
+def test_the_folder_of_the_log_file_is_made(tmp_path):
+    log.configure(file_settings(tmp_path / "data"), role="node")
+
+    structlog.get_logger().info("first")
+
+    assert messages(tmp_path / "data" / "tsd.log") == ["first"]
+    assert (tmp_path / "data").stat().st_mode & 0o777 == 0o700
+
+
+def test_a_log_file_that_cannot_be_opened_is_named(tmp_path):
+    (tmp_path / "tsd.log").mkdir()
+
+    with pytest.raises(
+        ConfigError, match=rf"terafoundation.log_path: {tmp_path}/tsd.log cannot be written: Is a"
+    ):
+        log.configure(file_settings(tmp_path), role="node")
+
+
+def test_a_folder_that_goes_away_costs_lines_and_nothing_else(tmp_path):
+    folder = tmp_path / "logs"
+    log.configure(file_settings(folder), role="node")
+    (folder / "tsd.log").unlink()
+    folder.rmdir()
+
+    structlog.get_logger().info("lost")
+    folder.mkdir()
+    structlog.get_logger().info("back")
+
+    assert messages(folder / "tsd.log") == ["back"]

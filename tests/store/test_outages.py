@@ -1,6 +1,7 @@
 """Disks that are full, locks of others, damage: nothing is lost, nothing is stored twice, nothing is hidden."""
 
 import contextlib
+import functools
 import os
 import sqlite3
 import subprocess
@@ -21,7 +22,7 @@ from tests.support.stores import (
     stored_states,
 )
 from tests.support.waiting import wait_for
-from tsd.errors import StoreCorrupt, StoreError
+from tsd.errors import NotFound, StoreCorrupt, StoreError
 from tsd.store.listing import Page
 from tsd.store.store import DATABASE_NAME, open_store
 
@@ -218,3 +219,25 @@ async def test_damage_is_told_to_everybody_who_reads_or_writes(tmp_path):
 
         assert [health.is_ok for health in watch.seen] == [False]
         assert not store.health.is_ok
+
+
+async def test_who_waits_for_what_needs_the_store_is_told_of_an_outage(small_disk):
+    """Before it begins at once, and while it waits within a second or two; what others raise passes."""
+    watch = Watch()
+    async with open_store(small_disk / "data", on_health=watch) as store:
+        await add_execution(store)
+        assert await store.unless_failing(functools.partial(trio.sleep, 0)) is None
+        with pytest.raises(NotFound):
+            await store.unless_failing(functools.partial(store.get_execution, "no-such"))
+        filler = fill(small_disk)
+        async with trio.open_nursery() as nursery:
+            rows = [slice_row(order, START, request=BIG) for order in range(1, 2001)]
+            nursery.start_soon(store.store_records, batch_of(rows))
+            with trio.fail_after(20), pytest.raises(StoreError, match=r"disk is full.*once the store can"):
+                await store.unless_failing(trio.sleep_forever)
+            with trio.fail_after(1), pytest.raises(StoreError, match="disk is full"):
+                await store.unless_failing(trio.sleep_forever)
+            filler.unlink()
+            await watch.wait_until(is_ok=True)
+
+        assert await store.unless_failing(functools.partial(trio.sleep, 0)) is None

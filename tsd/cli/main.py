@@ -192,13 +192,16 @@ def config() -> None:
 
 
 @config.command()
-@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
-def check(file: Path) -> None:
-    """Check a cluster file: every fault with its path; exit code 78 if there is one."""
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False), required=False)
+def check(file: Path | None) -> None:
+    """Check a cluster file: every fault with its path; exit code 78 if there is one.
+
+    Without FILE it is the one that daemons would read: $TSD_CONFIG, else /etc/tsd/tsd.yaml if it exists.
+    """
     settings = _load(file, {})
     for warning in settings.warnings:
         click.echo(f"warning: {warning}", err=True)
-    click.echo(f"{file}: ok")
+    click.echo(f"{settings.path or 'the embedded defaults'}: ok")
 
 
 @config.command()

@@ -41,6 +41,7 @@ _PASSWORD_IN_URL = re.compile(r"(://[^/\s:@]*:)[^/\s@]+(?=@)")
 REDACTED = "***"
 _ROLES_OF_USER_CODE = {"controller", "worker"}
 LOG_FILE = "tsd.log"
+_log = structlog.get_logger()
 
 
 _JOURNAL_FIELDS = (
@@ -252,7 +253,7 @@ def configure(
 
 def note_dropped_lines(count: int) -> None:
     """Say that lines were lost because nothing read the stream that they went to."""
-    structlog.get_logger().warning("log.lines_dropped", count=count)
+    _log.warning("log.lines_dropped", count=count)
 
 
 def set_facts(facts: Mapping[str, Any], slice_id: Callable[[], str | None] = lambda: None) -> None:

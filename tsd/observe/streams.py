@@ -274,7 +274,8 @@ def prepare_process() -> None:
         try:
             os.fstat(descriptor)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free, which is this one
+            # Takes the lowest number that is free, which is this one. Children have it too.
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
     for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGALRM):
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, signal.SIG_DFL)

@@ -9,8 +9,8 @@ import trio.testing
 from tsd.core.cluster.events import PauseRequested, StopRequested, Tick
 from tsd.core.cluster.machine import ClusterMachine
 from tsd.core.cluster.records import ClusterSettings
+from tsd.core.kinds import KINDS
 from tsd.core.messages import (
-    KINDS,
     PROTOCOL,
     ControllerHello,
     ControllerWelcome,

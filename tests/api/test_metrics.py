@@ -15,8 +15,8 @@ from tsd.core.cluster.events import ExecutionAdded
 from tsd.core.cluster.machine import ClusterMachine
 from tsd.core.cluster.records import ClusterSettings, ExecutionRecord, Intent
 from tsd.core.counts import ControllerCounts, MeshCounts, WorkCounts
+from tsd.core.kinds import KINDS
 from tsd.core.messages import (
-    KINDS,
     PROTOCOL,
     ControllerBeat,
     ControllerHello,

@@ -198,7 +198,7 @@ async def test_big_messages_arrive_whole_both_ways(mesh):
 async def test_garbage_is_counted_reported_once_a_peer_and_dropped(mesh):
     reports = []
     async with (
-        mesh.listen(on_bad_frame=lambda *report: reports.append(report)) as listener,
+        mesh.listen(on_bad_frame=lambda *report: reports.append(report[:2])) as listener,
         mesh.dial(listener.address, "bad", codec=WRONG_CODEC) as bad,
         mesh.dial(listener.address, "worse", codec=WRONG_CODEC) as worse,
         mesh.dial(listener.address, "good") as good,
@@ -216,14 +216,14 @@ async def test_garbage_is_counted_reported_once_a_peer_and_dropped(mesh):
                 nursery.cancel_scope.cancel()
         assert sorted(peer for peer, _reason in reports) == ["bad", "worse"]
         assert "note can not be read" in dict(reports)["bad"]
-        assert "unknown kind b'strange'" in dict(reports)["worse"]
+        assert "'strange' is no kind of this link" in dict(reports)["worse"]
 
 
 async def test_garbage_from_the_listener_is_counted_reported_and_dropped(mesh):
     reports = []
     async with (
         mesh.listen(codec=WRONG_CODEC) as listener,
-        mesh.dial(listener.address, "w1", on_bad_frame=lambda *report: reports.append(report)) as dialer,
+        mesh.dial(listener.address, "w1", on_bad_frame=lambda *report: reports.append(report[:2])) as dialer,
     ):
         await wait_for(lambda: listener.send("w1", OtherNote(n="x")) is Sent.SENT, "w1 connects")
         with trio.move_on_after(20):

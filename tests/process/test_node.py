@@ -10,8 +10,8 @@ import pytest
 import trio
 
 from tests.support.waiting import is_alive, wait_for
+from tsd.core.kinds import KINDS
 from tsd.core.messages import (
-    KINDS,
     NodeBeat,
     NodeHello,
     NodeWanted,

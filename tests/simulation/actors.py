@@ -383,7 +383,7 @@ class Controller(Child):
 
     def __init__(self, world: "World", node: Node, spec: ProcessSpec) -> None:
         super().__init__(world, node, spec)
-        self.address = f"tcp://{node.host}:{spec.proc_id}"
+        self.address = f"tcp://{node.host}:{1 + len(world.addresses)}"
         self.machine = ExecutionMachine(
             ex_id=spec.ex_id,
             generation=spec.generation,

@@ -12,8 +12,8 @@ import attrs
 import trio
 
 from tsd.core.execution.lifecycle import LifecycleEvent, next_status
+from tsd.core.kinds import KINDS
 from tsd.core.messages import (
-    KINDS,
     Again,
     ControllerBeat,
     ControllerHello,

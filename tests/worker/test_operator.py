@@ -6,7 +6,8 @@ import threading
 import pytest
 import trio
 
-from tsd.core.messages import KINDS, WorkerBye
+from tsd.core.kinds import KINDS
+from tsd.core.messages import WorkerBye
 from tsd.errors import Fatal
 from tsd.mesh.codec import BODY_BYTES_MAX, Codec
 from tsd.observe.blackbox import BlackBox

@@ -28,9 +28,14 @@ from tsd.core.execution.events import (
     Tick,
 )
 from tsd.core.execution.machine import ExecutionMachine
+from tsd.core.fields import metadata_fault
+from tsd.core.kinds import (
+    CONTROLLER_TO_MASTER,
+    CONTROLLER_TO_WORKER,
+    MASTER_TO_CONTROLLER,
+    WORKER_TO_CONTROLLER,
+)
 from tsd.core.messages import (
-    KINDS,
-    METADATA_B_MAX,
     ControllerBeat,
     ControllerHello,
     Message,
@@ -91,11 +96,18 @@ async def _run(spec: ProcessSpec, settings: Settings) -> int:
             listen_tcp(
                 tcp_address(settings.tsd.mesh_listen),
                 ports=_ports(settings),
-                codec=Codec(KINDS),
+                codec=Codec(WORKER_TO_CONTROLLER, CONTROLLER_TO_WORKER),
                 options=options,
+                on_bad_frame=_on_bad_frame,
                 allow_plaintext=settings.tsd.allow_plaintext,
             ) as listener,
-            dial_tcp(spec.dial, identity=spec.proc_id, codec=Codec(KINDS), options=options) as dialer,
+            dial_tcp(
+                spec.dial,
+                identity=spec.proc_id,
+                codec=Codec(MASTER_TO_CONTROLLER, CONTROLLER_TO_MASTER),
+                options=options,
+                on_bad_frame=_on_bad_frame,
+            ) as dialer,
         ):
             async with trio.open_nursery() as nursery:
                 shell = ControllerShell(spec, settings, listener=listener, dialer=dialer, nursery=nursery)
@@ -227,17 +239,20 @@ class ControllerShell:
             text = msgspec.json.encode(metadata).decode()
         except (TypeError, ValueError, OverflowError, RecursionError) as error:
             raise ValueError(f"metadata of an execution must be JSON: {error}") from error
-        if len(text) > METADATA_B_MAX:
-            limit = f"may have {METADATA_B_MAX} characters of JSON"
-            raise ValueError(f"metadata of an execution {limit}, not {len(text)}")
+        if fault := metadata_fault(text):
+            raise ValueError(f"metadata of an execution {fault}")
         self._metadata = text
 
     async def _hear_master(self) -> None:
         while True:
             for message in await self._dialer.receive():
-                self._driver.feed(FromMaster(message))  # type: ignore[arg-type]  # the machine checks
+                self._driver.feed(FromMaster(message))  # type: ignore[arg-type]  # the codec checks
 
     async def _hear_workers(self) -> None:
         while True:
             for received in await self._listener.receive():
                 self._driver.feed(FromWorker(received.peer, received.message))  # type: ignore[arg-type]  # as above
+
+
+def _on_bad_frame(peer: str, reason: str, count: int) -> None:
+    _log.warning("mesh.bad_frame", peer_id=peer, reason=reason, count=count)

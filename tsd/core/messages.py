@@ -15,41 +15,35 @@ The rules that all links share:
 * `Refused` is final: the dialer ends.
 * Hellos and beats of nodes and controllers, and beats of workers, carry what the process has counted since
   its start (`tsd.core.counts`). Machines put in what they know; the shell adds what its links count.
+* Each link reads only the kinds that belong on it (`tsd.core.kinds`), and every field has a range
+  (`tsd.core.fields`): what is anything else is a bad frame, which is counted and dropped.
 """
 
-import json
+from typing import Annotated
 
 import attrs
+from msgspec import Meta
 
+from tsd.core import fields
 from tsd.core.counts import ControllerCounts, MeshCounts
 from tsd.core.records import ExecutionStats, ProcessRole, SliceRow, SlicerPosition, UnfinishedSlice
 
-REVISION_MAX = 2**53
-"""Revisions are milliseconds of Unix time or a little more; a larger one is a broken peer's."""
-
-
-def _is_revision(_message: object, field: "attrs.Attribute[int]", value: int) -> None:
-    if not -1 <= value < REVISION_MAX:  # -1 is "none yet"
-        raise ValueError(f"{field.name} must be -1..{REVISION_MAX - 1}, got {value}")
-
-
-METADATA_B_MAX = 16 * 1024
-"""Of the metadata of an execution as JSON: it travels with each beat of its controller."""
-
 
 def _is_metadata(_message: object, field: "attrs.Attribute[str]", value: str) -> None:
-    try:
-        is_object = len(value) <= METADATA_B_MAX and isinstance(json.loads(value or "{}"), dict)
-    except (ValueError, RecursionError):
-        is_object = False
-    if not is_object:
-        raise ValueError(f"{field.name} must be a JSON object of at most {METADATA_B_MAX} characters")
+    if fault := fields.metadata_fault(value):
+        raise ValueError(f"{field.name} {fault}")
 
 
 def _is_of_execution(report: "ProcessReport | ProcessExit", _field: object, ex_id: str) -> None:
     if not report.proc_id.startswith(f"{ex_id}/"):
         raise ValueError(f"process {report.proc_id} is none of execution {ex_id}")
 
+
+_FEW = Meta(max_length=10_000)
+_SOURCES = Meta(min_length=1, max_length=10_000)
+_PROCESSES = Meta(max_length=fields.PROCESSES_MAX)
+_MANY = Meta(max_length=fields.LIST_MAX)
+_Numbers = Annotated[list[fields.Number], _MANY]
 
 PROTOCOL = 2
 """Version of the wire; a hello with another one is refused with the reason."""
@@ -71,7 +65,7 @@ class Again:
 class Refused:
     """You are not wanted (stale generation, wrong protocol, declared lost): end."""
 
-    reason: str
+    reason: fields.Reason
 
 
 @attrs.frozen(kw_only=True)
@@ -94,16 +88,16 @@ class ProcessSpec:
         env: Extra environment variables of the process.
     """
 
-    proc_id: str
+    proc_id: fields.ProcId
     role: ProcessRole
-    ex_id: str
-    job_id: str
-    generation: int
-    number: int
-    dial: str
-    assets: tuple[str, ...] = ()
+    ex_id: fields.Id
+    job_id: fields.Id
+    generation: fields.Number
+    number: fields.Number
+    dial: fields.Dial
+    assets: Annotated[tuple[fields.Id, ...], _FEW] = ()
     env: dict[str, str] = attrs.field(factory=dict)
-    log_level: str | None = None
+    log_level: fields.Level | None = None
 
     def ids(self) -> dict[str, str]:
         """What every log line of the process names."""
@@ -118,11 +112,11 @@ class ProcessReport:
         ending: It was told to end. A master that has just started knows that only from here.
     """
 
-    proc_id: str
+    proc_id: fields.ProcId
     role: ProcessRole
-    ex_id: str = attrs.field(validator=_is_of_execution)
-    job_id: str
-    pid: int
+    ex_id: fields.Id = attrs.field(validator=_is_of_execution)
+    job_id: fields.Id
+    pid: fields.Pid
     ending: bool = False
 
 
@@ -143,15 +137,15 @@ class ProcessExit:
         detail: What the process said last, at most 2,000 characters; empty when it ended well.
     """
 
-    proc_id: str
-    ex_id: str = attrs.field(validator=_is_of_execution)
-    exit_code: int | None
-    signal: int | None
-    running: int | None = None
-    behind: int | None = None
-    doing: str = ""
+    proc_id: fields.ProcId
+    ex_id: fields.Id = attrs.field(validator=_is_of_execution)
+    exit_code: Annotated[int, Meta(ge=-(2**31), le=2**32)] | None
+    signal: Annotated[int, Meta(ge=0, le=1000)] | None
+    running: fields.Number | None = None
+    behind: fields.Number | None = None
+    doing: fields.Detail = ""
     was_frozen: bool = False
-    detail: str = ""
+    detail: fields.Detail = ""
 
 
 @attrs.frozen(kw_only=True)
@@ -163,27 +157,27 @@ class NodeHello:
         labels: Those that its settings give it.
     """
 
-    protocol: int
-    version: str
-    python: str
-    node_id: str
-    hostname: str
-    pid: int
-    slots: int
-    runs: tuple[ProcessReport, ...]
-    exits: tuple[ProcessExit, ...]
+    protocol: fields.Number
+    version: fields.Name
+    python: fields.Name
+    node_id: Annotated[fields.Name, Meta(min_length=1)]
+    hostname: Annotated[fields.Name, Meta(min_length=1)]
+    pid: fields.Pid
+    slots: fields.Slots
+    runs: Annotated[tuple[ProcessReport, ...], _PROCESSES]
+    exits: Annotated[tuple[ProcessExit, ...], _PROCESSES]
     mesh: MeshCounts = attrs.field(factory=MeshCounts)
     """Of the daemon's link, since it started."""
-    config: str = ""
-    labels: dict[str, str] = attrs.field(factory=dict)
+    config: fields.Name = ""
+    labels: Annotated[dict[fields.Name, fields.Text], _FEW] = attrs.field(factory=dict)
 
 
 @attrs.frozen(kw_only=True)
 class NodeWelcome:
     """Master to node: known. A `NodeWanted` follows at once."""
 
-    version: str
-    beat_interval_s: float
+    version: fields.Name
+    beat_interval_s: fields.BeatSeconds
 
 
 @attrs.frozen(kw_only=True)
@@ -194,11 +188,11 @@ class NodeWanted:
     drain (SIGTERM) and killed after so many seconds, which may be infinite.
     """
 
-    revision: int
-    processes: tuple[ProcessSpec, ...]
-    endings: dict[str, float]
+    revision: fields.Revision
+    processes: Annotated[tuple[ProcessSpec, ...], _PROCESSES]
+    endings: Annotated[dict[fields.ProcId, fields.Grace], _PROCESSES]
     """ProcessId to grace in seconds."""
-    exits_seen: tuple[str, ...] = ()
+    exits_seen: Annotated[tuple[fields.ProcId, ...], _PROCESSES] = ()
     """Exits that the master has taken in; the node forgets them."""
 
 
@@ -206,10 +200,10 @@ class NodeWanted:
 class NodeBeat:
     """Node to master: every beat, and at once when a process started or ended."""
 
-    revision: int = attrs.field(validator=_is_revision)
+    revision: fields.Revision
     """Of the last `NodeWanted` taken in; the master sends it again when it is behind."""
-    runs: tuple[ProcessReport, ...]
-    exits: tuple[ProcessExit, ...]
+    runs: Annotated[tuple[ProcessReport, ...], _PROCESSES]
+    exits: Annotated[tuple[ProcessExit, ...], _PROCESSES]
     """Exits not yet seen by the master."""
     draining: bool = False
     """The node was told to stop: place nothing on it, and end what it runs."""
@@ -224,8 +218,8 @@ class NodeBeat:
 class AssetAsk:
     """Node to master: the zip of a bundle from `offset` on. Repeated until answered."""
 
-    asset_id: str
-    offset: int = attrs.field(validator=attrs.validators.ge(0))
+    asset_id: fields.Id
+    offset: fields.Number
 
 
 @attrs.frozen(kw_only=True)
@@ -237,9 +231,9 @@ class AssetPart:
         size_b: Of the whole zip; when the piece reaches it nothing is left to ask for.
     """
 
-    asset_id: str
-    offset: int
-    size_b: int
+    asset_id: fields.Id
+    offset: fields.Number
+    size_b: fields.Number
     data: bytes
 
 
@@ -247,8 +241,8 @@ class AssetPart:
 class AssetUnavailable:
     """Master to node: the zip can not be had, and asking again does not help."""
 
-    asset_id: str
-    reason: str
+    asset_id: fields.Id
+    reason: fields.Reason
 
 
 # --- controller and master ---------------------------------------------------------------------
@@ -258,10 +252,10 @@ class AssetUnavailable:
 class ControllerHello:
     """Controller to master: I am this generation of this execution's controller, listening there."""
 
-    protocol: int
-    ex_id: str
-    generation: int
-    address: str
+    protocol: fields.Number
+    ex_id: fields.Id
+    generation: fields.Number
+    address: fields.Address
     """Where workers dial, for example `tcp://10.0.0.5:45680`."""
     counts: ControllerCounts = attrs.field(factory=ControllerCounts)
 
@@ -281,13 +275,13 @@ class Wanted:
         log_level: Level for the job's processes, None for the default.
     """
 
-    revision: int
+    revision: fields.Revision
     paused: bool = False
-    stop: str | None = None
-    stop_within_s: float = 0.0
-    workers: int = 0
-    exits: tuple[ProcessExit, ...] = ()
-    log_level: str | None = None
+    stop: Annotated[str, Meta(pattern=r"\A(drain|now)\Z")] | None = None
+    stop_within_s: fields.Seconds = 0.0
+    workers: fields.Number = 0
+    exits: Annotated[tuple[ProcessExit, ...], _PROCESSES] = ()
+    log_level: fields.Level | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -304,12 +298,12 @@ class ControllerWelcome:
         wanted: The wanted state.
     """
 
-    lease_s: float
-    beat_interval_s: float
+    lease_s: fields.Seconds
+    beat_interval_s: fields.BeatSeconds
     execution: str
     resume: bool
-    sources: tuple[str, ...]
-    mode: str
+    sources: Annotated[tuple[fields.Id, ...], _SOURCES]
+    mode: fields.Mode
     wanted: Wanted
 
 
@@ -324,12 +318,12 @@ class RecoveryAsk:
         limit: At most so many slices.
     """
 
-    ask_id: int
-    generation: int
-    mode: str
+    ask_id: fields.Number
+    generation: fields.Number
+    mode: fields.Mode
     """A `RecoveryMode` word for the earlier executions; empty: only own unfinished slices."""
-    after: tuple[int, int, int] | None
-    limit: int
+    after: tuple[fields.Number, fields.Number, fields.Number] | None
+    limit: Annotated[int, Meta(ge=1, le=fields.LIST_MAX)]
 
 
 @attrs.frozen(kw_only=True)
@@ -342,27 +336,29 @@ class RecoveryPage:
         counts: First page only: how many own records are in each `SliceState` (4 numbers).
     """
 
-    ask_id: int
-    slices: tuple[UnfinishedSlice, ...]
+    ask_id: fields.Number
+    slices: Annotated[tuple[UnfinishedSlice, ...], _MANY]
     is_last: bool
-    positions: tuple[SlicerPosition, ...] = ()
-    counts: tuple[int, int, int, int] = (0, 0, 0, 0)
+    positions: Annotated[tuple[SlicerPosition, ...], _MANY] = ()
+    counts: tuple[fields.Number, fields.Number, fields.Number, fields.Number] = (0, 0, 0, 0)
 
 
 @attrs.frozen(kw_only=True)
 class RecordBatch:
     """Controller to master: slice records to store in one transaction. Repeated until answered."""
 
-    ex_id: str
-    generation: int
-    seq: int
+    ex_id: fields.Id
+    generation: fields.Number
+    seq: fields.Number
     """1, 2, ...; the master takes them in order and a repeated one is stored again, which is harmless."""
-    sources: tuple[str, ...]
-    rows: list[SliceRow]
-    letters: list[tuple[int, bytes]] = attrs.field(factory=list)
+    sources: Annotated[tuple[fields.Id, ...], _SOURCES]
+    rows: Annotated[list[SliceRow], _MANY]
+    letters: Annotated[list[tuple[Annotated[int, Meta(ge=-1, lt=fields.LIST_MAX)], bytes]], _MANY] = (
+        attrs.field(factory=list)
+    )
     """(index, letters) for the rows that have dead letters (`tsd.core.letters`), -1 for those of a flush.
     They take the place of letters that the same slice had before."""
-    first: int = 0
+    first: fields.Number = 0
     """The oldest number without an answer when this was sent: a master that has just started begins with
     that one. 0 does not say, and whichever comes first then counts as the oldest."""
 
@@ -371,7 +367,7 @@ class RecordBatch:
 class RecordsSaved:
     """Master to controller: all batches up to `seq` are durable."""
 
-    seq: int
+    seq: fields.Number
 
 
 @attrs.frozen(kw_only=True)
@@ -385,11 +381,11 @@ class StatusReport:
         metadata: As of `ControllerBeat`.
     """
 
-    ex_id: str
-    generation: int
-    seq: int
-    event: str
-    reason: str
+    ex_id: fields.Id
+    generation: fields.Number
+    seq: fields.Number
+    event: fields.Name
+    reason: fields.Reason
     stats: ExecutionStats
     counts: ControllerCounts = attrs.field(factory=ControllerCounts)
     metadata: str = attrs.field(default="", validator=_is_metadata)
@@ -399,8 +395,8 @@ class StatusReport:
 class StatusIs:
     """Master to controller: report `seq` was taken in; the status is now this."""
 
-    seq: int
-    status: str
+    seq: fields.Number
+    status: fields.Name
 
 
 @attrs.frozen(kw_only=True)
@@ -419,13 +415,13 @@ class ControllerBeat:
             where it began; None until the slicer says which it is.
     """
 
-    ex_id: str
-    generation: int
-    sent_at: float
-    revision: int = attrs.field(validator=_is_revision)
-    workers: tuple[str, ...]
-    lost_workers: tuple[str, ...]
-    exits_seen: tuple[str, ...]
+    ex_id: fields.Id
+    generation: fields.Number
+    sent_at: fields.Moment
+    revision: fields.Revision
+    workers: Annotated[tuple[fields.ProcId, ...], _PROCESSES]
+    lost_workers: Annotated[tuple[fields.ProcId, ...], _PROCESSES]
+    exits_seen: Annotated[tuple[fields.ProcId, ...], _PROCESSES]
     stats: ExecutionStats
     counts: ControllerCounts = attrs.field(factory=ControllerCounts)
     metadata: str = attrs.field(default="", validator=_is_metadata)
@@ -436,7 +432,7 @@ class ControllerBeat:
 class LeaseGranted:
     """Master to controller: answer to a beat; the lease runs `lease_s` from `sent_at`."""
 
-    sent_at: float
+    sent_at: fields.Moment
 
 
 # --- worker and controller ---------------------------------------------------------------------
@@ -450,13 +446,13 @@ class WorkerHello:
         kept: Numbers of slices that were run, and whose records an operation holds back.
     """
 
-    protocol: int
-    ex_id: str
-    generation: int
-    number: int
-    pid: int
-    holds: list[int]
-    kept: list[int] = attrs.field(factory=list)
+    protocol: fields.Number
+    ex_id: fields.Id
+    generation: fields.Number
+    number: fields.Number
+    pid: fields.Pid
+    holds: _Numbers
+    kept: _Numbers = attrs.field(factory=list)
     """Numbers of slices held, begun or not, whose result was not yet seen by the controller."""
 
 
@@ -465,12 +461,12 @@ class WorkerWelcome:
     """Controller to worker: known. Slices you hold that are not in `keep` are no longer yours: drop them."""
 
     execution: str
-    beat_interval_s: float
-    keep: list[int]
-    log_level: str | None = None
+    beat_interval_s: fields.BeatSeconds
+    keep: _Numbers
+    log_level: fields.Level | None = None
 
 
-SliceItem = tuple[int, int, int, str, str | None, str | None]
+SliceItem = tuple[fields.Number, fields.Number, fields.Number, str, str | None, str | None]
 """A slice on its way to a worker: (n, slicer_id, slicer_order, request, ex_id, slice_id).
 
 `n` is the controller's number for the slice, the only name it has on this link. `request` is JSON
@@ -482,10 +478,10 @@ text. `ex_id` is None for slices of the execution itself; `slice_id` is None whe
 class Slices:
     """Controller to worker: run these, in this order."""
 
-    items: list[SliceItem]
+    items: Annotated[list[SliceItem], _MANY]
 
 
-FullResult = tuple[int, int, int, str | None, bytes | None, bytes | None]
+FullResult = tuple[fields.Number, fields.Number, fields.Number, str | None, bytes | None, bytes | None]
 """(n, state, retry_count, error, analytics, letters): a result that has more to say than `done`.
 
 `letters` are the dead letters of the slice (`tsd.core.letters`), None when it has none.
@@ -508,13 +504,13 @@ class Results:
         flush_letters: Dead letters of a flush (`tsd.core.letters`), which is no slice.
     """
 
-    seq: int
-    done: list[int]
-    full: list[FullResult]
-    returned: list[int]
-    busy_us: int
-    records: int = 0
-    kept: list[int] = attrs.field(factory=list)
+    seq: fields.Number
+    done: _Numbers
+    full: Annotated[list[FullResult], _MANY]
+    returned: _Numbers
+    busy_us: fields.Number
+    records: fields.Number = 0
+    kept: _Numbers = attrs.field(factory=list)
     flush_letters: bytes | None = None
 
 
@@ -522,14 +518,14 @@ class Results:
 class ResultsSeen:
     """Controller to worker: all results up to `seq` are taken in."""
 
-    seq: int
+    seq: fields.Number
 
 
 @attrs.frozen(kw_only=True)
 class GiveBack:
     """Controller to worker: return up to `count` slices that were not begun, newest first; -1 for all."""
 
-    count: int
+    count: Annotated[int, Meta(ge=-1, le=fields.LIST_MAX)]
 
 
 @attrs.frozen(kw_only=True)
@@ -548,9 +544,9 @@ class WorkerBeat:
         ready: Its operations are initialized.
     """
 
-    running: int | None
-    running_for_s: float
-    held: int
+    running: fields.Number | None
+    running_for_s: fields.Seconds
+    held: fields.Number
     ready: bool = False
     draining: bool = False
     """It was told to end: it takes no more slices."""
@@ -561,7 +557,7 @@ class WorkerBeat:
 class WorkerSettings:
     """Controller to worker: change the log level."""
 
-    log_level: str | None
+    log_level: fields.Level | None
 
 
 @attrs.frozen(kw_only=True)
@@ -575,7 +571,7 @@ class StopWorker:
 class WorkerBye:
     """Worker to controller: I end now; all my results were sent. What I hold is yours again."""
 
-    reason: str
+    reason: fields.Reason
     failed: bool = False
     """The worker could not start (bad operation, failing initialize): the execution can not go on."""
     mesh: MeshCounts = attrs.field(factory=MeshCounts)
@@ -611,39 +607,3 @@ ToWorker = (
 )
 FromWorker = WorkerHello | WorkerBeat | Results | WorkerBye
 Message = ToNode | FromNode | AssetAsk | ToLibrary | ToController | FromController | ToWorker | FromWorker
-
-KINDS: dict[str, type] = {
-    "again": Again,
-    "refused": Refused,
-    "alive": Alive,
-    "node-hello": NodeHello,
-    "node-welcome": NodeWelcome,
-    "node-wanted": NodeWanted,
-    "node-beat": NodeBeat,
-    "asset-ask": AssetAsk,
-    "asset-part": AssetPart,
-    "asset-not": AssetUnavailable,
-    "ctl-hello": ControllerHello,
-    "ctl-welcome": ControllerWelcome,
-    "wanted": Wanted,
-    "recovery-ask": RecoveryAsk,
-    "recovery-page": RecoveryPage,
-    "records": RecordBatch,
-    "saved": RecordsSaved,
-    "status": StatusReport,
-    "status-is": StatusIs,
-    "ctl-beat": ControllerBeat,
-    "lease": LeaseGranted,
-    "hello": WorkerHello,
-    "welcome": WorkerWelcome,
-    "slices": Slices,
-    "results": Results,
-    "seen": ResultsSeen,
-    "give-back": GiveBack,
-    "flush": FlushKept,
-    "beat": WorkerBeat,
-    "settings": WorkerSettings,
-    "stop": StopWorker,
-    "bye": WorkerBye,
-}
-"""The kind frame of each message class."""

@@ -1,8 +1,12 @@
 """Values that several cores and shells share."""
 
 from enum import IntEnum, StrEnum
+from typing import Annotated
 
 import attrs
+from msgspec import Meta
+
+from tsd.core.fields import Milliseconds, Name, Number, Signed
 
 
 class Status(StrEnum):
@@ -88,7 +92,12 @@ REPLAYED_STATES: dict[RecoveryMode, frozenset[SliceState]] = {
 ENDS_AFTER_REPLAY = frozenset({RecoveryMode.ALL, RecoveryMode.ERRORS, RecoveryMode.PENDING})
 
 
-SliceRow = tuple[int, int, int, int, int, int, str, int, str | None, str | None, bytes | None]
+_Source = Annotated[int, Meta(ge=0, lt=10_000)]
+_State = Annotated[int, Meta(ge=0, le=3)]
+
+SliceRow = tuple[
+    int, int, int, _State, Milliseconds, Milliseconds, str, int, str | None, str | None, bytes | None
+]
 """One slice record on its way to the store, as a plain tuple because there are tens of thousands a second:
 
 (source, slicer_id, slicer_order, state, created_ms, updated_ms, request, retry_count, error, slice_id,
@@ -100,7 +109,7 @@ slices it runs again. (source execution, slicer_id, slicer_order) identifies the
 is the one that `tsd.ids.slice_id` derives. `analytics` is JSON of the per-operation arrays, or None.
 """
 
-UnfinishedSlice = tuple[int, int, int, int, int, str, int, str | None]
+UnfinishedSlice = tuple[_Source, Number, Number, _State, Milliseconds, str, Number, str | None]
 """One stored slice that is to be run again:
 
 (source, slicer_id, slicer_order, state, created_ms, request, retry_count, slice_id)
@@ -120,8 +129,8 @@ class SlicerPosition:
         last_slice: The request of its last recorded slice as JSON text, None when it recorded none.
     """
 
-    slicer_id: int
-    slicer_order: int
+    slicer_id: Number
+    slicer_order: Number
     last_slice: str | None
 
 
@@ -129,27 +138,27 @@ class SlicerPosition:
 class ExecutionStats:
     """Counters of an execution as `/controller` shows them; `processed` includes `failed`."""
 
-    workers_available: int = 0
-    workers_active: int = 0
-    workers_joined: int = 0
-    workers_reconnected: int = 0
-    workers_disconnected: int = 0
-    job_duration: int = 0
+    workers_available: Signed = 0
+    workers_active: Signed = 0
+    workers_joined: Signed = 0
+    workers_reconnected: Signed = 0
+    workers_disconnected: Signed = 0
+    job_duration: Signed = 0
     """Whole seconds, set at the end, at least 1."""
-    failed: int = 0
-    subslices: int = 0
-    queued: int = 0
-    slice_range_expansion: int = 0
-    processed: int = 0
-    slicers: int = 0
-    subslice_by_key: int = 0
-    started: str = ""
+    failed: Signed = 0
+    subslices: Signed = 0
+    queued: Signed = 0
+    slice_range_expansion: Signed = 0
+    processed: Signed = 0
+    slicers: Signed = 0
+    subslice_by_key: Signed = 0
+    started: Name = ""
     """ISO time at which the run began."""
-    queuing_complete: str | None = None
+    queuing_complete: Name | None = None
     """ISO time at which slicing ended."""
-    stalled_workers: int = 0
+    stalled_workers: Signed = 0
     """tsd's own: workers whose link is healthy but whose loop is silent (user code holds the interpreter)."""
-    refused_results: int = 0
+    refused_results: Signed = 0
     """tsd's own: late or double results that were not counted."""
 
 

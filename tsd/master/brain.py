@@ -3,10 +3,16 @@
 One task feeds the machine. It takes what has gathered, commits the saves of all of it in one transaction,
 and only then sends messages and gives answers, so nothing leaves this process that a restart would not
 know of. During an outage of the store it waits, and so does everybody who asks something.
+
+The mesh is read all the time, also in an outage, because what is not read gathers in libzmq without a bound.
+What nodes and controllers say to the machine is level-triggered: a hello, a beat, a report that is repeated
+until it is answered. So of each peer only the newest message of each kind waits, however long the outage
+lasts. Once the store is damaged for good nothing waits at all.
+
 Slice records and questions of recovery do not go through the machine, but to the store at once.
 """
 
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable
 from functools import partial
 
@@ -26,15 +32,17 @@ from tsd.core.cluster.events import (
     StatusChanged,
 )
 from tsd.core.cluster.machine import ClusterMachine
-from tsd.core.cluster.records import parse_process_id
 from tsd.core.cluster.requests import Request
+from tsd.core.kinds import misplaced
 from tsd.core.messages import (
     Again,
     AssetAsk,
     ControllerBeat,
     ControllerHello,
+    ControllerWelcome,
     NodeBeat,
     NodeHello,
+    NodeWanted,
     RecordBatch,
     RecoveryAsk,
     Refused,
@@ -45,6 +53,7 @@ from tsd.core.messages import (
 )
 from tsd.core.records import TERMINAL_STATUSES, Status
 from tsd.errors import LocalWireError, NotReady, StateError, StoreError
+from tsd.ids import parse_process_id
 from tsd.master.bundles import BundleFiles
 from tsd.master.handout import Handout
 from tsd.master.intake import Intake
@@ -56,10 +65,10 @@ from tsd.store.store import Store
 
 log = structlog.get_logger()
 
-QUEUE_MAX = 1000
-"""With more events waiting nothing more is read from the mesh; libzmq holds it, and peers notice."""
-ASKS_MAX = 10 * QUEUE_MAX
+ASKS_MAX = 10_000
 """With more events waiting requests are refused: in an outage clients that ask again fill no memory."""
+WORDS_MAX = 100_000
+"""Messages of the mesh that wait; there are fewer peers, unless somebody makes up names."""
 
 
 @attrs.define(eq=False, kw_only=True)
@@ -92,9 +101,10 @@ class Brain:
     watches: Watches = attrs.field(factory=Watches)
     ended: Counter[Status] = attrs.field(factory=Counter)
     changed_at: dict[str, float] = attrs.field(factory=dict)
-    _queue: deque[_Item] = attrs.field(factory=deque)
+    _queue: dict[object, _Item] = attrs.field(factory=dict)
+    """In order; words of the mesh by peer and kind, everything else by itself."""
+    _word_count: int = 0
     _arrived: trio.Event = attrs.field(factory=trio.Event)
-    _drained: trio.Event = attrs.field(factory=trio.Event)
     _intake: Intake = attrs.field(init=False)
     _handout: Handout | None = attrs.field(default=None, init=False)
     _asking: set[str] = attrs.field(factory=set)
@@ -126,8 +136,9 @@ class Brain:
     # --- what others ask ------------------------------------------------------------------------
 
     def post(self, event: Event) -> None:
-        """Have an event handled; nobody waits for what comes of it."""
-        self._put(_Item(event=event))
+        """Have an event handled, unless nothing is decided any more; nobody waits for what comes of it."""
+        if self._damage is None:
+            self._put(_Item(event=event))
 
     async def ask(self, event: Event) -> Answer:
         """Have a request handled; returns once what it changed is durable.
@@ -210,7 +221,20 @@ class Brain:
     # --- the machine ----------------------------------------------------------------------------
 
     def _put(self, item: _Item) -> None:
-        self._queue.append(item)
+        self._queue[item] = item
+        self._arrived.set()
+
+    def _put_word(self, event: events.FromNode | events.FromController) -> None:
+        """Have a message handled; it takes the place of an older one of its kind, which says nothing more."""
+        if self._damage is not None:
+            return
+        key = (event.peer, type(event.message))
+        if self._queue.pop(key, None) is None:
+            if self._word_count >= WORDS_MAX:
+                self.listener.count_bad(event.peer, "too many peers wait for the store")
+                return
+            self._word_count += 1
+        self._queue[key] = _Item(event=event)
         self._arrived.set()
 
     async def _decide(self) -> None:
@@ -235,10 +259,9 @@ class Brain:
             with trio.move_on_after(wait_s):
                 await self._arrived.wait()
             self._arrived = trio.Event()
-            items = list(self._queue)
+            items = list(self._queue.values())
             self._queue.clear()
-            self._drained.set()
-            self._drained = trio.Event()
+            self._word_count = 0
             # Behind the messages: what they say may make what the tick would do unnecessary.
             if due_at is not None and due_at <= self.now():
                 items.append(_Item(event=events.Tick()))
@@ -280,30 +303,34 @@ class Brain:
         """
         log.error("store.damaged", reason=str(error))
         self._damage = error
-        for item in [*items, *self._queue]:
+        for item in [*items, *self._queue.values()]:
             item.error = item.error or StoreError(str(error))
             item.done.set()
+        self._queue.clear()
         await trio.sleep_forever()
 
     # --- the mesh -------------------------------------------------------------------------------
 
     def _send(self, peer: str, message: ToNode | ToLibrary | ToController) -> Sent:
-        """Send; what can not be sent at all counts as not taken, and must not end the master."""
+        """Send; of what can not be sent at all the machine hears, and it must not end the master."""
         try:
             return self.listener.send(peer, message)
         except LocalWireError as error:
             log.error("mesh.unsendable", peer_id=peer, kind=type(message).__name__, reason=str(error))  # noqa: TRY400 - the reason says it
-            return Sent.FULL
+            if isinstance(message, ControllerWelcome | NodeWanted):
+                self.post(events.Unsendable(peer=peer, message=message, reason=str(error)))
+            return Sent.SENT
 
     async def _read_mesh(self) -> None:
         assert self._nursery is not None
         while True:
             for received in await self.listener.receive():
                 self._take(received.peer, received.message, self._nursery)
-            while len(self._queue) > QUEUE_MAX:
-                await self._drained.wait()
 
     def _take(self, peer: str, message: object, nursery: trio.Nursery) -> None:
+        if reason := misplaced(peer, message):
+            self.listener.count_bad(peer, reason)
+            return
         match message:
             case RecordBatch():
                 if self.machine.accepts(message.ex_id, message.generation, peer):
@@ -318,9 +345,9 @@ class Brain:
                 else:
                     self._send(peer, Again())
             case ControllerHello() | ControllerBeat() | StatusReport():
-                self.post(events.FromController(peer=peer, message=message))
+                self._put_word(events.FromController(peer=peer, message=message))
             case NodeHello() | NodeBeat():
-                self.post(events.FromNode(peer=peer, message=message))
+                self._put_word(events.FromNode(peer=peer, message=message))
             case _:
                 log.warning("mesh.unexpected", peer_id=peer, kind=type(message).__name__)
 
@@ -348,7 +375,7 @@ class Brain:
                         self._refuse_recovery(peer, ex_id, error)
                         return
                     ask = attrs.evolve(ask, limit=max(1, ask.limit // 4))
-        except StoreError as error:
+        except (StateError, StoreError) as error:
             log.warning("recovery.unanswered", ex_id=ex_id, reason=str(error))
         finally:
             self._asking.discard(peer)

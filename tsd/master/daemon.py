@@ -28,7 +28,7 @@ from tsd.assets.sweeping import keep_swept
 from tsd.core.cluster.events import SettingsChanged
 from tsd.core.cluster.machine import ClusterMachine
 from tsd.core.cluster.records import ClusterSettings
-from tsd.core.messages import KINDS
+from tsd.core.kinds import FROM_MASTER, TO_MASTER
 from tsd.errors import AssetError, ConfigError, StoreError, exit_code_of
 from tsd.master.api.app import ApiOptions, create_api
 from tsd.master.assets import AssetService
@@ -200,7 +200,7 @@ async def _listening(
         async def listen() -> Listener:
             listening = listen_tcp(
                 tcp_address(tsd.mesh_listen, tsd.mesh_port),
-                codec=Codec(KINDS),
+                codec=Codec(TO_MASTER, FROM_MASTER),
                 options=mesh_options(settings),
                 on_bad_frame=_on_bad_frame,
                 allow_plaintext=tsd.allow_plaintext,
@@ -375,8 +375,8 @@ def _cluster_settings(settings: Settings) -> ClusterSettings:
     )
 
 
-def _on_bad_frame(peer: str, reason: str) -> None:
-    log.warning("mesh.bad_frame", peer_id=peer, reason=reason)
+def _on_bad_frame(peer: str, reason: str, count: int) -> None:
+    log.warning("mesh.bad_frame", peer_id=peer, reason=reason, count=count)
 
 
 @contextlib.contextmanager

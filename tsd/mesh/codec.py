@@ -20,17 +20,24 @@ _UNREADABLE = (msgspec.MsgspecError, ValueError, TypeError, RecursionError, Over
 
 
 class Codec:
-    """Encodes and decodes the messages of one registry; holds no other state.
+    """Encodes the messages of one side of a link and decodes those of the other; holds no other state.
 
     Attributes:
         body_bytes_max: Largest body either way, in bytes.
     """
 
-    def __init__(self, kinds: Mapping[str, type], *, body_bytes_max: int = BODY_BYTES_MAX) -> None:
-        """Build one decoder a class.
+    def __init__(
+        self,
+        reads: Mapping[str, type],
+        writes: Mapping[str, type] | None = None,
+        *,
+        body_bytes_max: int = BODY_BYTES_MAX,
+    ) -> None:
+        """Build one decoder a class that is read.
 
         Args:
-            kinds: Class of each kind; no class twice.
+            reads: Class of each kind that is decoded; no class twice.
+            writes: Class of each kind that is encoded; those of `reads` when left out.
             body_bytes_max: Largest body either way, in bytes.
 
         Raises:
@@ -38,20 +45,16 @@ class Codec:
         """
         self.body_bytes_max = body_bytes_max
         self._encoder = msgspec.msgpack.Encoder()
-        self._kinds: dict[type, bytes] = {}
+        read_kinds = _kinds_of(reads)
+        self._kinds = read_kinds if writes is None else _kinds_of(writes)
         self._decoders: dict[bytes, msgspec.msgpack.Decoder[Any]] = {}
-        for kind, message_class in kinds.items():
-            if not (kind.isascii() and kind.isprintable() and 0 < len(kind) <= KIND_LENGTH_MAX):
-                raise LocalWireError(f"kind {kind!r} is not short printable ASCII")
-            if message_class in self._kinds:
-                raise LocalWireError(f"{message_class.__name__} has two kinds")
+        for kind, message_class in reads.items():
             try:
                 decoder: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(
                     message_class, ext_hook=_refuse_extension
                 )
             except TypeError as error:
                 raise LocalWireError(f"{message_class.__name__} can not be decoded: {error}") from error
-            self._kinds[message_class] = kind.encode()
             self._decoders[kind.encode()] = decoder
 
     def encode(self, message: object) -> list[bytes]:
@@ -69,7 +72,9 @@ class Codec:
         except _UNREADABLE as error:
             raise LocalWireError(f"{type(message).__name__} can not be encoded: {error}") from error
         if len(body) > self.body_bytes_max:
-            raise LocalWireError(f"{type(message).__name__} has {len(body)} bytes, too many")
+            raise LocalWireError(
+                f"{type(message).__name__} has {len(body)} bytes, and a message at most {self.body_bytes_max}"
+            )
         return [kind, body]
 
     def decode(self, frames: Sequence[bytes]) -> object:
@@ -84,13 +89,28 @@ class Codec:
         kind, body = frames
         decoder = self._decoders.get(kind)
         if decoder is None:
-            raise RemoteWireError(f"unknown kind {kind[:KIND_LENGTH_MAX]!r}")
+            raise RemoteWireError(f"{_shown(kind)} is no kind of this link")
         if len(body) > self.body_bytes_max:
             raise RemoteWireError(f"{kind.decode()} has {len(body)} bytes, too many")
         try:
             return decoder.decode(body)
         except _UNREADABLE as error:
             raise RemoteWireError(f"{kind.decode()} can not be read: {error}") from error
+
+
+def _kinds_of(registry: Mapping[str, type]) -> dict[type, bytes]:
+    kinds: dict[type, bytes] = {}
+    for kind, message_class in registry.items():
+        if not (kind.isascii() and kind.isprintable() and 0 < len(kind) <= KIND_LENGTH_MAX):
+            raise LocalWireError(f"kind {kind!r} is not short printable ASCII")
+        if message_class in kinds:
+            raise LocalWireError(f"{message_class.__name__} has two kinds")
+        kinds[message_class] = kind.encode()
+    return kinds
+
+
+def _shown(kind: bytes) -> str:
+    return repr(kind[:KIND_LENGTH_MAX]).removeprefix("b")
 
 
 def _refuse_extension(code: int, _data: memoryview) -> NoReturn:

@@ -7,7 +7,8 @@ over TCP, `tsd.mesh.memory` in memory; one contract suite holds them to the same
   its way when a connection broke is lost, so what must arrive is acknowledged and repeated above.
 * `send` never waits. Its answer says what became of the message, and every message that was not
   taken is still the caller's.
-* A frame that is no message is counted, reported once a peer and dropped; `receive` never raises for it.
+* A frame that is no message of this link is counted, reported (ever more seldom) and dropped;
+  `receive` never raises for it.
 """
 
 from collections.abc import Callable
@@ -18,8 +19,10 @@ import attrs
 
 from tsd.errors import LocalWireError
 
-OnBadFrame = Callable[[str, str], None]
-"""Called with (peer, reason) for the first bad frame of a peer. It must not raise or block."""
+OnBadFrame = Callable[[str, str, int], None]
+"""Called with (peer, reason, count) for the first, 10th, 100th, ... bad frame of a peer.
+
+It must not raise or block."""
 
 RECEIVE_COUNT_MAX = 1024
 """One `receive` returns at most so many messages, so that its caller yields now and then."""
@@ -144,6 +147,10 @@ class Listener(Protocol):
             LocalWireError: The message is of no class of the codec, or too big.
             trio.ClosedResourceError: The endpoint was closed.
         """
+        ...
+
+    def count_bad(self, peer: str, reason: str) -> None:
+        """Count a message that was received as a bad frame: this peer has no business to send it."""
         ...
 
     def statistics(self) -> MeshStatistics:

@@ -209,6 +209,9 @@ class _MemoryListener:
         self.tally.count_out(sent, frames)
         return sent
 
+    def count_bad(self, peer: str, reason: str) -> None:
+        self.tally.count_bad(peer, reason)
+
     def statistics(self) -> MeshStatistics:
         links = self._place.links.values()
         return self.tally.statistics(queued=sum(_queued(link.down, self._options) for link in links))

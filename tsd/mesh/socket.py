@@ -60,6 +60,9 @@ class _TcpListener:
         self._tally.count_out(sent, frames)
         return sent
 
+    def count_bad(self, peer: str, reason: str) -> None:
+        self._tally.count_bad(peer, reason)
+
     def statistics(self) -> MeshStatistics:
         return self._tally.statistics(queued=self.pump.queued)
 
@@ -131,8 +134,8 @@ async def listen_tcp(
         codec: The messages of this link.
         ports: Ports to try in turn instead of the address's own, which may then be left out.
         options: Bounds and times.
-        on_bad_frame: Told of the first bad frame of each peer. Frames beyond the codec's largest are not
-            among them: libzmq closes the connection they come from.
+        on_bad_frame: Told of bad frames, of each peer ever more seldom. Frames beyond the codec's largest are
+            not among them: libzmq closes the connection they come from.
         allow_plaintext: Bind an address that other machines can reach, without encryption.
 
     Yields:

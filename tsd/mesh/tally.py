@@ -27,7 +27,7 @@ class Tally:
     _bad_frames: int = 0
     _unreachable: int = 0
     _full: int = 0
-    _reported: set[str] = attrs.field(factory=set)
+    _bad_of: dict[str, int] = attrs.field(factory=dict)
 
     def count_in(self, frames: Sequence[bytes]) -> None:
         """Count a message that was read, good or bad."""
@@ -46,13 +46,14 @@ class Tally:
                 self._unreachable += 1
 
     def count_bad(self, peer: str, reason: str) -> None:
-        """Count a bad frame; report it if it is the peer's first."""
+        """Count a bad frame; report it if it is the peer's first, 10th, 100th, ..."""
         self._bad_frames += 1
-        if peer in self._reported or len(self._reported) >= _REPORTED_PEERS_MAX:
+        count = self._bad_of.get(peer, 0) + 1
+        if count == 1 and len(self._bad_of) >= _REPORTED_PEERS_MAX:
             return
-        self._reported.add(peer)
-        if self.on_bad_frame is not None:
-            self.on_bad_frame(peer, reason)
+        self._bad_of[peer] = count
+        if self.on_bad_frame is not None and str(count).strip("0") == "1":
+            self.on_bad_frame(peer, reason, count)
 
     def statistics(self, *, queued: int) -> MeshStatistics:
         """Return the counters as they are now, with what waits in the endpoint."""

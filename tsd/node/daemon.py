@@ -34,7 +34,8 @@ from tsd.core.cluster.node import (
     Terminate,
     Tick,
 )
-from tsd.core.messages import KINDS, AssetPart, AssetUnavailable, ProcessExit, ProcessSpec
+from tsd.core.kinds import MASTER_TO_NODE, NODE_TO_MASTER
+from tsd.core.messages import AssetPart, AssetUnavailable, ProcessExit, ProcessSpec
 from tsd.core.records import ProcessRole
 from tsd.errors import AssetError, ConfigError, exit_code_of
 from tsd.mesh.codec import Codec
@@ -147,7 +148,13 @@ async def _run(
             hostname = await _own_address(settings)
             identity = f"{settings.node_id}~{secrets.token_hex(4)}"
             options = mesh_options(settings)
-            async with dial_tcp(address, identity=identity, codec=Codec(KINDS), options=options) as dialer:
+            async with dial_tcp(
+                address,
+                identity=identity,
+                codec=Codec(MASTER_TO_NODE, NODE_TO_MASTER),
+                options=options,
+                on_bad_frame=_on_bad_frame,
+            ) as dialer:
                 library = Library.of(settings, send=dialer.send)
                 library.sweep()
                 nursery.start_soon(keep_swept, library.folders, settings.tsd.keep_unused_assets_s)
@@ -325,7 +332,7 @@ class NodeShell:
                 if isinstance(message, AssetPart | AssetUnavailable):
                     self._library.take(message)
                     continue
-                self._driver.feed(FromMaster(message=message))  # type: ignore[arg-type]  # the machine checks
+                self._driver.feed(FromMaster(message=message))  # type: ignore[arg-type]  # the codec checks
 
     async def _hear_processes(self) -> None:
         async for event in self._processes.events:
@@ -390,3 +397,7 @@ class NodeShell:
         while True:
             self._notifier.extend_timeout(_DRAIN_AHEAD_S)
             await trio.sleep(_DRAIN_AHEAD_S / 3)
+
+
+def _on_bad_frame(peer: str, reason: str, count: int) -> None:
+    _log.warning("mesh.bad_frame", peer_id=peer, reason=reason, count=count)

@@ -9,6 +9,7 @@ import trio
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
+from tsd.errors import StoreError
 from tsd.store import sqlite
 
 R = TypeVar("R")
@@ -35,7 +36,8 @@ class Reader:
         A cancelled read still runs to its end first; functions are therefore short.
 
         Raises:
-            StoreError: What is stored can not be read; and whatever the function raises.
+            StoreError: What is stored can not be read, or a value does not fit into any column; and
+                whatever the function raises.
         """
         return await trio.to_thread.run_sync(self._read, function, limiter=self._limiter)
 
@@ -49,6 +51,8 @@ class Reader:
                     sqlite.roll_back(connection)
         except DBAPIError as error:
             raise sqlite.error_of(error) from error
+        except (OverflowError, UnicodeError) as error:
+            raise StoreError(f"a value can not be looked for: {error}") from error
 
     def close(self) -> None:
         """Close all connections."""

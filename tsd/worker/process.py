@@ -30,8 +30,9 @@ from tsd.core.execution.events import (
     WorkerAction,
 )
 from tsd.core.execution.worker import WorkerMachine
+from tsd.core.kinds import CONTROLLER_TO_WORKER, WORKER_TO_CONTROLLER
 from tsd.core.letters import SLICE_LETTERS_B_MAX, decode_letters, join_letters
-from tsd.core.messages import KINDS, FullResult, Message, ProcessSpec, WorkerBeat, WorkerBye
+from tsd.core.messages import FullResult, Message, ProcessSpec, WorkerBeat, WorkerBye
 from tsd.core.records import SliceState
 from tsd.mesh.codec import Codec
 from tsd.mesh.counts import counts_of
@@ -85,7 +86,11 @@ async def _run(spec: ProcessSpec, settings: Settings, box: BlackBox) -> int:
     # Outermost, so that being told once more does not cut short the last messages.
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         async with dial_tcp(
-            spec.dial, identity=spec.proc_id, codec=Codec(KINDS), options=mesh_options(settings)
+            spec.dial,
+            identity=spec.proc_id,
+            codec=Codec(CONTROLLER_TO_WORKER, WORKER_TO_CONTROLLER),
+            options=mesh_options(settings),
+            on_bad_frame=_on_bad_frame,
         ) as dialer:
             async with trio.open_nursery() as nursery:
                 shell = WorkerShell(spec, settings, box, dialer=dialer, nursery=nursery)
@@ -242,7 +247,7 @@ class WorkerShell:
     async def _receive(self) -> None:
         while True:
             for message in await self._dialer.receive():
-                self._driver.feed(FromController(message))  # type: ignore[arg-type]  # the machine checks
+                self._driver.feed(FromController(message))  # type: ignore[arg-type]  # the codec checks
                 if self._tidings is not None and self._operator is not None:
                     self._operator.tell_finished(self._tidings.received(message))  # type: ignore[arg-type]  # it checks
 
@@ -358,3 +363,7 @@ class _Results:
     def event(self, records: int) -> SlicesRan:
         """Them all, with the records that were read since the last one."""
         return SlicesRan(self.done, self.full, self.busy_us, self.returned, self.fatal, records, self.kept)
+
+
+def _on_bad_frame(peer: str, reason: str, count: int) -> None:
+    _log.warning("mesh.bad_frame", peer_id=peer, reason=reason, count=count)

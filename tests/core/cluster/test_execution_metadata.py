@@ -6,7 +6,8 @@ import pytest
 
 from tests.core.cluster.test_controllers import hello, report, running, say
 from tsd.core.cluster.events import FromController, SaveMetadata
-from tsd.core.messages import METADATA_B_MAX, ControllerBeat, ControllerWelcome
+from tsd.core.fields import METADATA_B_MAX
+from tsd.core.messages import ControllerBeat, ControllerWelcome
 from tsd.core.records import ExecutionStats
 
 

@@ -28,8 +28,13 @@ def _mesh_total() -> Total[MeshCounts]:
 
 @attrs.define(kw_only=True, eq=False)
 class Counting:
-    """Takes in what the processes say of themselves."""
+    """Takes in what the processes say of themselves.
 
+    Attributes:
+        foreign_exits: Ends of processes that a node told and that it did not run.
+    """
+
+    foreign_exits: int = 0
     _work: Total[WorkCounts] = attrs.field(factory=lambda: Total(WorkCounts()), init=False)
     _nodes: Total[MeshCounts] = attrs.field(factory=_mesh_total, init=False)
     _controllers: Total[MeshCounts] = attrs.field(factory=_mesh_total, init=False)

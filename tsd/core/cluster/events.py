@@ -3,9 +3,9 @@
 import attrs
 
 from tsd.core.cluster.records import ClusterSettings, Drain, ExecutionRecord, Intent
+from tsd.core.messages import ControllerWelcome, NodeWanted, ToController, ToNode
 from tsd.core.messages import FromController as ControllerMessage
 from tsd.core.messages import FromNode as NodeMessage
-from tsd.core.messages import ToController, ToNode
 from tsd.core.records import ExecutionStats, Status
 
 # --- events -----------------------------------------------------------------------------------
@@ -41,6 +41,15 @@ class NotSent:
     peer: str
     message: ToNode | ToController
     unreachable: bool
+
+
+@attrs.frozen(kw_only=True)
+class Unsendable:
+    """A message could not be sent and never can: it is too large, or has a text that is no Unicode."""
+
+    peer: str
+    message: ControllerWelcome | NodeWanted
+    reason: str
 
 
 @attrs.frozen(kw_only=True)
@@ -151,6 +160,7 @@ Event = (
     FromNode
     | FromController
     | NotSent
+    | Unsendable
     | RecordsStored
     | ExecutionAdded
     | StopRequested

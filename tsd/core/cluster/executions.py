@@ -20,18 +20,12 @@ from tsd.core.cluster.events import (
 from tsd.core.cluster.leases import Controller, Link
 from tsd.core.cluster.membership import Members, Node
 from tsd.core.cluster.placement import Ask, Grant
-from tsd.core.cluster.records import (
-    ClusterSettings,
-    ExecutionRecord,
-    Intent,
-    controller_id,
-    parse_process_id,
-    worker_id,
-)
+from tsd.core.cluster.records import ClusterSettings, ExecutionRecord, Intent
 from tsd.core.cluster.seats import Seats
 from tsd.core.execution.lifecycle import LifecycleEvent, next_status
 from tsd.core.messages import ControllerWelcome, ProcessExit, ProcessReport, ProcessSpec, Wanted
 from tsd.core.records import TERMINAL_STATUSES, ExecutionStats, ProcessRole, Status
+from tsd.ids import controller_id, parse_process_id, worker_id
 
 STARTING = frozenset({Status.SCHEDULING, Status.INITIALIZING})
 RETRY_DELAY_S = 0.1
@@ -125,7 +119,7 @@ class Execution:
         place of what nodes that have not called yet may run.
         """
         self = cls.from_record(record, settings, members)
-        self.crew.seats = Seats(first_start=int(now))
+        self.crew.seats = Seats(first_start=max(1, int(now)))
         # Nobody remembers why it has no worker, if it has none; a drain may be over whose work still waits.
         self.crew.is_displaced = True
         if record.controller_node is not None and record.status is not Status.PENDING:
@@ -352,7 +346,7 @@ class Execution:
         controller.grant(now, self.settings.controller_lease_s)
         if is_new:
             host, _, port = address.rpartition("://")[2].rpartition(":")
-            self._save_address(host, int(port) if port.isdigit() else 0, out, now)
+            self._save_address(host, int(port) if port.isascii() and port.isdecimal() else 0, out, now)
         if self.status is Status.PAUSED and not self.intent.paused:
             # It was resumed while there was no controller that could say so.
             self.apply(LifecycleEvent.RESUMED, out)
@@ -505,9 +499,10 @@ class Execution:
         if name is None or name.generation != self.generation:
             return None
         if name.number == 0:
-            if self.members.node_of(self.ex_id, run.proc_id) is not None:
+            # It was placed on one node, and a process does not move.
+            is_placed = self.members.node_of(self.ex_id, run.proc_id) is not None
+            if is_placed or controller.node_id != node.node_id:
                 return None
-            controller.node_id = node.node_id
             controller.is_dismissed = run.ending
             return self._spec(run.proc_id, 0)
         if not self.settle_until:

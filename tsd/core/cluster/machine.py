@@ -49,13 +49,14 @@ from tsd.core.cluster.events import (
     StopRequested,
     Tick,
     UndrainNode,
+    Unsendable,
     WorkersRequested,
 )
 from tsd.core.cluster.executions import Execution
 from tsd.core.cluster.membership import Members
 from tsd.core.cluster.nodes import NodeDesk
 from tsd.core.cluster.placement import Room, place
-from tsd.core.cluster.records import ClusterSettings, Drain, ExecutionRecord, parse_process_id
+from tsd.core.cluster.records import ClusterSettings, Drain, ExecutionRecord
 from tsd.core.cluster.requests import change_execution
 from tsd.core.cluster.roster import Roster
 from tsd.core.cluster.stopping import check_stopped
@@ -75,7 +76,9 @@ from tsd.core.cluster.views import (
     view_node,
     waiting_reason,
 )
-from tsd.core.messages import Again, Refused
+from tsd.core.messages import Again, ControllerWelcome, Refused
+from tsd.core.records import Status
+from tsd.ids import parse_process_id
 
 
 @attrs.define(kw_only=True)
@@ -138,6 +141,8 @@ class ClusterMachine:
                 self._controllers.hear(event.peer, event.message, out, now)
             case NotSent():
                 self._not_sent(event, out, now)
+            case Unsendable():
+                self._unsendable(event, out, now)
             case RecordsStored():
                 if execution := self._roster.get(event.ex_id):
                     execution.restarts = 0
@@ -295,6 +300,23 @@ class ClusterMachine:
             self._nodes.not_sent(node, out, now)
         elif (name := parse_process_id(event.peer)) and (execution := self._roster.get(name.ex_id)):
             self._controllers.not_sent(execution, event.peer, now)
+
+    def _unsendable(self, event: Unsendable, out: Outbox, now: float) -> None:
+        """An execution is too large for a message: it fails, and the others go on."""
+        if isinstance(event.message, ControllerWelcome):
+            name = parse_process_id(event.peer)
+            execution = self._roster.get(name.ex_id) if name else None
+            what = "its document is too large for its controller"
+        else:
+            sizes = Counter[str]()
+            for spec in event.message.processes:
+                sizes[spec.ex_id] += sum(len(key) + len(value) for key, value in spec.env.items())
+            largest = sizes.most_common(1)
+            execution = self._roster.get(largest[0][0]) if largest else None
+            what = "the environment of its processes is too large for their node"
+        if execution is not None and execution.is_active and execution.status is not Status.STOPPING:
+            execution.fail(f"execution {execution.ex_id}: {what}: {event.reason}", out, now)
+            self._roster.touch(execution)
 
     def _check_deadlines(self, out: Outbox, now: float) -> None:
         if not self._is_closing:

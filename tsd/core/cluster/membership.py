@@ -159,7 +159,7 @@ class Members:
             version=hello.version,
             python=hello.python,
             slots=hello.slots,
-            revision=int(now * 1000),
+            revision=max(0, int(now * 1000)),  # nodes begin at 0 and take nothing below
             config=hello.config,
             labels=hello.labels,
             drain=self.drains.get(hello.node_id),

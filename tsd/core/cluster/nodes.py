@@ -7,7 +7,7 @@ from tsd.core.cluster.drains import DrainDesk
 from tsd.core.cluster.events import NodeChanged, Outbox
 from tsd.core.cluster.executions import describe_exit
 from tsd.core.cluster.membership import Members, Node
-from tsd.core.cluster.records import ClusterSettings, parse_process_id
+from tsd.core.cluster.records import ClusterSettings
 from tsd.core.cluster.roster import Roster
 from tsd.core.messages import (
     PROTOCOL,
@@ -20,6 +20,7 @@ from tsd.core.messages import (
     Refused,
 )
 from tsd.core.messages import FromNode as NodeMessage
+from tsd.ids import parse_process_id
 
 CONTENDER_BEATS = 2
 """A second process with the id of a node is refused when the first one is still heard after so many beats."""
@@ -160,11 +161,20 @@ class NodeDesk:
     def _compare(self, node: Node, report: NodeHello | NodeBeat, out: Outbox, now: float) -> None:
         """Take in what a node runs and what ended there."""
         seen = tuple(each.proc_id for each in report.exits)
-        if news := set(seen) - set(node.exits_seen):
+        news = set(seen) - set(node.exits_seen)
+        if news:
             node.is_stale = True
         node.exits_seen = seen
         revision = report.revision if isinstance(report, NodeBeat) else None
-        gone, strays = self.members.take_report(node, report.runs, report.exits, revision)
+        foreign = {each.proc_id for each in report.exits if not self._may_know(node, each)}
+        if told := sorted(foreign & news):
+            # Its own words are no proof that it ever ran them; an honest node never says so.
+            self.counting.foreign_exits += len(told)
+            out.log(
+                "node.foreign_exits", is_warning=True, node_id=node.node_id, count=len(told), proc_id=told[0]
+            )
+        exits = [each for each in report.exits if each.proc_id not in foreign]
+        gone, strays = self.members.take_report(node, report.runs, exits, revision)
         for ended in gone:
             self._process_ended(node, ended, out, now, is_news=ended.proc_id in news)
         for run in strays:
@@ -176,6 +186,16 @@ class NodeDesk:
             self.roster.touch(execution)
             if execution.is_surplus(run.proc_id):
                 self.members.end(run.ex_id, run.proc_id, until=now + self.settings.shutdown_timeout_s)
+
+    def _may_know(self, node: Node, ended: ProcessExit) -> bool:
+        """Whether a process can have ended on a node: it was placed there, or an earlier master placed it."""
+        placed_on = self.members.node_of(ended.ex_id, ended.proc_id)
+        if placed_on is not None:
+            return placed_on is node
+        execution = self.roster.get(ended.ex_id)
+        controller = execution.controller if execution is not None else None
+        is_controller = controller is not None and controller.proc_id == ended.proc_id
+        return not is_controller or controller is None or controller.node_id == node.node_id
 
     def _drop_unreported(self, node: Node, hello: NodeHello, out: Outbox, now: float) -> None:
         """A controller that an earlier master placed on this node has ended if the node does not run it."""

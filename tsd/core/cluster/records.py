@@ -104,37 +104,3 @@ class ExecutionRecord:
     failure_reason: str = ""
     has_slices: bool = False
     stats: ExecutionStats = attrs.field(factory=ExecutionStats)
-
-
-@attrs.frozen(kw_only=True)
-class ProcessName:
-    """The parts of a process id; number 0 is the controller."""
-
-    ex_id: str
-    generation: int
-    number: int
-    start: int
-
-
-def controller_id(ex_id: str, generation: int) -> str:
-    """The process id of the controller of a generation; also its identity on the mesh."""
-    return f"{ex_id}/{generation}/c"
-
-
-def worker_id(ex_id: str, generation: int, number: int, start: int) -> str:
-    """The process id of one start of worker `number` of a generation."""
-    return f"{ex_id}/{generation}/w{number}.{start}"
-
-
-def parse_process_id(proc_id: str) -> ProcessName | None:
-    """The parts of a process id, or None when it is none."""
-    ex_id, _, rest = proc_id.partition("/")
-    generation, _, role = rest.partition("/")
-    number, _, start = role.removeprefix("w").partition(".")
-    if role == "c":
-        number, start = "0", "0"
-    elif not role.startswith("w"):
-        return None
-    if not (ex_id and all(part.isascii() and part.isdigit() for part in (generation, number, start))):
-        return None
-    return ProcessName(ex_id=ex_id, generation=int(generation), number=int(number), start=int(start))

@@ -119,7 +119,8 @@ def _only_one(settings: Settings, node_id: str) -> Iterator[None]:
     """Hold the lock of this node in the data folder; the kernel lets go of it with the process."""
     folder = settings.tsd.data_dir
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        # As private as the master makes it: with one folder for both, the node may come first.
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         file = (folder / f"node-{quote(node_id, safe='')}.lock").open("a")
     except OSError as error:
         raise ConfigError("The data folder can not be used", [("tsd.data_dir", str(error))]) from error

@@ -98,6 +98,12 @@ def test_any_other_number_of_workers_is_refused(pairs):
         parameters.read_workers(pairs)
 
 
+@pytest.mark.parametrize("value", ["1000001", "1e300"])
+def test_more_workers_than_can_be_asked_for_are_refused_with_the_limit(value):
+    with pytest.raises(InvalidRequest, match=rf"^total={value}: at most 1,000,000 workers can be asked for$"):
+        parameters.read_workers([("total", value)])
+
+
 def test_durations_are_words_or_milliseconds():
     assert parameters.read_duration_s("timeout", ["5 seconds"]) == 5
     assert parameters.read_duration_s("timeout", ["1500"]) == 1.5

@@ -141,7 +141,9 @@ def read_workers(pairs: Sequence[tuple[str, str]]) -> tuple[str, int]:
     """
     given = [(name, value.strip(BLANKS)) for name, value in pairs if name in {"add", "remove", "total"}]
     number = read_number(given[0][1]) if len(given) == 1 else math.nan
-    if not (1 <= number <= WORKERS_MAX and number == int(number)):
+    if number > WORKERS_MAX:
+        raise InvalidRequest(f"{given[0][0]}={given[0][1]}: at most {WORKERS_MAX:,} workers can be asked for")
+    if not (number >= 1 and number == int(number)):
         raise InvalidRequest(
             "Must provide a valid worker parameter(add/remove/total) that is a number and greater than zero"
         )

@@ -41,6 +41,13 @@ def cut(total_b: int, size_b: int, delimiter_b: int, start_b: int = 0) -> Iterat
 
 
 def read_slice(file: StoredFile, offset: int, length: int, total: int, delimiter: bytes) -> bytes:
+    """Read the records that begin in a slice; see `read_records`, which tells also where the first begins."""
+    return read_records(file, offset, length, total, delimiter)[1]
+
+
+def read_records(
+    file: StoredFile, offset: int, length: int, total: int, delimiter: bytes
+) -> tuple[int, bytes]:
     """Read the records that begin in a slice.
 
     Args:
@@ -51,7 +58,7 @@ def read_slice(file: StoredFile, offset: int, length: int, total: int, delimiter
         delimiter: What ends a record; it must not overlap itself.
 
     Returns:
-        Whole records with delimiters between them, and maybe one at the end.
+        The offset of the first, and whole records with delimiters between them, and maybe one at the end.
 
     Raises:
         OperationError: The file has become shorter.
@@ -61,14 +68,14 @@ def read_slice(file: StoredFile, offset: int, length: int, total: int, delimiter
     if offset > 0:
         found = data.find(delimiter)
         if found < 0:
-            return b""  # the middle of a long record
+            return offset, b""  # the middle of a long record
         start = found + len(delimiter)
     end = offset + length
     if end >= total or data.endswith(delimiter):
-        return data[start:]
+        return offset + start, data[start:]
     overlap = len(delimiter) - 1  # a delimiter may begin within the slice
     tail = data[max(start, length - overlap) :]
-    return data[start:] + _rest_of_record(file, tail, end, total, delimiter)
+    return offset + start, data[start:] + _rest_of_record(file, tail, end, total, delimiter)
 
 
 def _rest_of_record(file: StoredFile, tail: bytes, end: int, total: int, delimiter: bytes) -> bytes:

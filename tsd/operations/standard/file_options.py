@@ -17,6 +17,7 @@ FORMATS = ("ldjson", "json", "csv", "tsv", "raw")
 _DEFAULT_SIZE_B = 10_000_000
 _DEFAULT_MOST_B = 4_294_967_296
 _DEFAULT_CONCURRENCY = 10
+_QUOTING = (("quote", '"'), ("escape", None))
 _FIELD_DELIMITERS = {"csv": ",", "tsv": "\t"}
 
 Reject = Callable[[Any, BaseException], Any]
@@ -178,6 +179,12 @@ class ReaderOptions(FileOptions):
             options["compression"] = self.compression
         if self.file_per_slice:
             options["file_per_slice"] = True
+        if self.is_table:  # which quotes are some decides where rows end
+            if self.columns_delimiter != _FIELD_DELIMITERS[str(self.format)]:
+                options["field_delimiter"] = self.columns_delimiter
+            for name, default in _QUOTING:
+                if self.extra_args.get(name, default) != default:
+                    options[name] = self.extra_args[name]
         return options
 
     @override

@@ -1,24 +1,30 @@
 """Files that options describe, cut into slice requests and read, wherever they are stored."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any
 
 import attrs
+from typing_extensions import override
 
 from tsd.errors import CannotResume, NonRetryable, OperationError
 from tsd.operations.dates import now_ms
 from tsd.operations.record import Record
 from tsd.operations.resuming import ORIGIN_KEY, Origin, Passed
-from tsd.operations.standard.byte_slices import cut, read_slice, whole_records
+from tsd.operations.standard.byte_slices import cut, read_records, read_slice, whole_records
 from tsd.operations.standard.compression import decompress
+from tsd.operations.standard.csv_cuts import LONGEST_CELL_B, Cut, cut_rows
 from tsd.operations.standard.file_decode import BOM, Decoder
 from tsd.operations.standard.file_options import ReaderOptions, Reject
-from tsd.operations.standard.file_tables import TableDecoder
+from tsd.operations.standard.file_tables import TableDecoder, grammar_of
+from tsd.operations.standard.foreign import HEAD_B, compression_of, fault_of
+from tsd.operations.standard.fragment_places import Front, Lines, Refusals, Refuse, place_of
 from tsd.operations.standard.storage import DamagedError, Found, Storage, StoredFile
 
 _MOST_HEADERS = 256
 _HEADER_B = 65_536
+_OPEN_ROW = "open_row"
+"""In a request that can not be read: where a row begins whose quote has no end."""
 
 
 class FileSource:
@@ -35,8 +41,9 @@ class FileSource:
         self._options = options
         self._reject = reject
         self._storage = storage
-        self._decoder = Decoder(options, reject)
+        self._decoder = Decoder(options)
         self._headers: dict[tuple[str, str], _Header] = {}
+        self._lines: dict[tuple[str, str], tuple[int, int]] = {}
 
     def requests(self, after: Mapping[str, Any] | None = None) -> Iterator[dict[str, Any]]:
         """The slice requests of all files, `{path, offset, length, total, source}`.
@@ -118,13 +125,28 @@ class FileSource:
     def _cut(self, found: Found, passed: str, start: int = 0) -> Iterator[dict[str, Any]]:
         options = self._options
         origin = Origin(version=found.version, passed=passed, options=options.boundaries).as_document()
-        path, total = found.path, found.total_b
+        for piece in self._pieces(found, start):
+            request = {
+                "path": found.path,
+                "offset": piece.offset,
+                "length": piece.length,
+                "total": found.total_b,
+                ORIGIN_KEY: origin,
+            }
+            yield request if piece.open_row is None else {**request, _OPEN_ROW: piece.open_row}
+
+    def _pieces(self, found: Found, start: int) -> Iterator[Cut]:
+        """The file from `start` on, in slices."""
+        options, total = self._options, found.total_b
         if options.reads_whole_files:
-            slices = iter([(0, total)] if total else [])
+            if total:
+                yield Cut(0, total)
+        elif options.is_table and not (grammar := grammar_of(options)).is_plain:
+            if start < total:
+                with self._storage.open(found.path) as file:
+                    yield from cut_rows(file, total, options.size, grammar, start)
         else:
-            slices = cut(total, options.size, len(options.delimiter), start)
-        for offset, length in slices:
-            yield {"path": path, "offset": offset, "length": length, "total": total, ORIGIN_KEY: origin}
+            yield from (Cut(*piece) for piece in cut(total, options.size, len(options.delimiter), start))
 
     def read(self, request: Mapping[str, Any]) -> list[Record]:
         """The records of a slice; the request is in their metadata, but for its origin.
@@ -147,56 +169,96 @@ class FileSource:
                 if origin is not None:
                     file.verify(total, origin.version)
         now = now_ms()
-        place = {name: value for name, value in request.items() if name != ORIGIN_KEY}
-        Record.stamp(records, {**place, "_createTime": now, "_processTime": now})
+        Record.stamp(records, {**_place(request), "_createTime": now, "_processTime": now})
         return records
 
     def _records(self, file: StoredFile, request: Mapping[str, Any]) -> list[Record]:
         options = self._options
-        offset, total = request["offset"], request["total"]
+        offset, length, total = (request[name] for name in ("offset", "length", "total"))
+        self._check_head(file, total)
         if options.reads_whole_files:
-            return self._decoder.decode(self._whole(file, total), is_start=True)
-        data = read_slice(file, offset, request["length"], total, options.delimiter)
+            refuse = Refusals(self._reject, _place(request), self._lines_of(file, total))
+            return self._decoder.decode(self._whole(file, total), refuse, has_header=options.remove_header)
+        key = _key(request)
+        lines = self._lines_of(file, total, self._lines.get(key, (0, 1)))
+        if _OPEN_ROW in request:
+            raise DamagedError(_no_end(request[_OPEN_ROW], lines))
+        at, data = read_records(file, offset, length, total, options.delimiter)
         if not data:
             return []
-        is_start, columns = offset == 0, list[str]()
+        has_header, columns = options.remove_header, list[str]()
         if offset and options.is_table and options.remove_header:
-            header = self._header(request, file, total)
+            header = self._header(key, file, total)
             columns = header.names
             # Behind blank lines it may stand in another slice than the first.
-            is_start = offset + len(options.delimiter) <= header.start < offset + request["length"]
-        return self._decoder.decode([data], is_start=is_start, columns=columns)
+            has_header = offset + len(options.delimiter) <= header.start < offset + length
+        try:
+            return self._decoder.decode(
+                [data],
+                Refusals(self._reject, _place(request), lines),
+                at=at,
+                has_header=has_header,
+                columns=() if has_header else columns,
+                is_end=offset + length >= total,
+            )
+        finally:
+            if len(self._lines) >= _MOST_HEADERS:
+                self._lines.clear()
+            self._lines[key] = lines.known
 
-    def _whole(self, file: StoredFile, total: int) -> Iterable[bytes]:
+    def _check_head(self, file: StoredFile, total: int) -> None:
+        """Refuse a file whose first bytes tell that it is of another kind, instead of each of its lines."""
+        if self._decoder.takes_any_bytes:
+            return
+        head = file.read_at(0, min(total, HEAD_B))
+        told = self._options.compression
+        if told == "none":
+            fault = fault_of(head)
+            if fault is not None:
+                raise DamagedError(fault)
+        elif (found := compression_of(head)) not in (None, told):
+            raise DamagedError(f"it is no {told}: set compression to {found}")
+
+    def _whole(self, file: StoredFile, total: int) -> Iterator[bytes]:
         options = self._options
-        pieces = decompress(file.stream(total), options.compression, most_b=options.max_decompressed)
+        pieces = self._content(file, total)
+        if options.compression != "none" and not self._decoder.takes_any_bytes:
+            pieces = _checked(pieces)
         return pieces if options.format == "json" else whole_records(pieces, options.delimiter)
 
-    def _header(self, request: Mapping[str, Any], file: StoredFile, total: int) -> "_Header":
+    def _content(self, file: StoredFile, total: int) -> Iterator[bytes]:
+        options = self._options
+        return decompress(file.stream(total), options.compression, most_b=options.max_decompressed)
+
+    def _lines_of(self, file: StoredFile, total: int, known: tuple[int, int] = (0, 1)) -> Lines:
+        options = self._options
+        delimiter = b"\n" if options.format == "json" else options.delimiter
+        if options.compression == "none":
+            return Lines(file.read_at, delimiter, known)
+        return Lines(Front(self._content(file, total)).read, delimiter)
+
+    def _header(self, key: tuple[str, str], file: StoredFile, total: int) -> "_Header":
         """The header of a file; that of each state of it is read once."""
-        origin = Origin.of(request)
-        key = (request["path"], "" if origin is None else origin.version)
         if key not in self._headers:
             if len(self._headers) >= _MOST_HEADERS:
                 self._headers.clear()
-            start, line = self._first_line(file, total)
-            names = TableDecoder(self._options, self._reject).header([line])
-            self._headers[key] = _Header(start, names)
+            self._headers[key] = self._first_row(file, total)
         return self._headers[key]
 
-    def _first_line(self, file: StoredFile, total: int) -> tuple[int, bytes]:
-        """Where the first line that is not blank begins, and the line."""
+    def _first_row(self, file: StoredFile, total: int) -> "_Header":
+        """The first row that is not blank."""
         delimiter, length = self._options.delimiter, _HEADER_B
         while True:
             data = read_slice(file, 0, min(length, total), total, delimiter)
-            start = 0
-            for line in data.split(delimiter):
-                text = line if start else line.removeprefix(BOM)
-                if text.strip(b"\r"):
-                    return start, text
-                start += len(line) + len(delimiter)
-            if length >= total:
-                return total, b""
+            start = len(BOM) if data.startswith(BOM) else 0
+            while (found := data.find(delimiter, start)) >= 0 and not data[start:found].strip(b"\r"):
+                start = found + len(delimiter)
+            decoder = TableDecoder(self._options, _refuse_nothing)
+            names = decoder.header([data[start:]])
+            if names is None and length >= total:
+                names = decoder.rest_as_header()
+            if names is not None:
+                return _Header(start, names)
             length *= 2
 
 
@@ -211,3 +273,46 @@ class _Header:
 
     start: int
     names: list[str]
+
+
+class _RefuseNothing(Refuse):
+    """Only the first row is read, and what is wrong with that is raised."""
+
+    columns: Sequence[str] = ()
+
+    @override
+    def __call__(self, data: bytes, offset: int, reason: str) -> None:
+        raise DamagedError(f"its header can not be read: {reason}")
+
+
+_refuse_nothing = _RefuseNothing()
+
+
+def _no_end(at: int, lines: Lines) -> str:
+    return (
+        f"a quote in the row at {place_of(at, lines.at(at))} is not closed within"
+        f' {LONGEST_CELL_B // 1024**2} MiB: close it, or set extra_args.quote to "off" if quotes are letters;'
+        " with file_per_slice the file is read as a whole, however long the cell is"
+    )
+
+
+def _checked(pieces: Iterator[bytes]) -> Iterator[bytes]:
+    """Content whose first bytes are looked at as those of a file."""
+    first = next(pieces, b"")
+    fault = fault_of(first[:HEAD_B])
+    if fault is not None:
+        raise DamagedError(f"what it becomes is no text: {fault}")
+    if first:
+        yield first
+    yield from pieces
+
+
+def _place(request: Mapping[str, Any]) -> dict[str, Any]:
+    """What a request says, but for its origin."""
+    return {name: value for name, value in request.items() if name != ORIGIN_KEY}
+
+
+def _key(request: Mapping[str, Any]) -> tuple[str, str]:
+    """Tells the state of a file from any other."""
+    origin = Origin.of(request)
+    return request["path"], "" if origin is None else origin.version

@@ -477,6 +477,15 @@ class TsdSettings:
         kind="list of texts",
         doc="Python modules on every host whose operations jobs may use by name, besides those in assets.",
     )
+    job_check_timeout_s: float = setting(
+        "job_check_timeout",
+        read_seconds(1),
+        "30 seconds",
+        kind="duration",
+        unit="ms",
+        doc="How long the code of operations may take to be imported and to check a job, or a bundle that is"
+        " uploaded. Then it is killed, and the answer says where it was.",
+    )
     max_buffered_records: int = setting(
         "max_buffered_records",
         read_int(100),

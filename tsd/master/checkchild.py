@@ -1,7 +1,11 @@
-"""The child that runs code of bundles for the master: it checks one job, or imports one bundle.
+"""The child that runs code of users for the master: it checks a job, or imports a bundle.
 
 It reads a question from stdin and writes an answer to what was its stdout; what the code prints goes to
-stderr. Both are JSON: a job is JSON, and nothing that a child says is ever executed.
+stderr. Both are JSON: a job is JSON, and nothing that a child says is ever executed. Before the answer comes
+a line for each operation that is looked at, so that the master knows which one it was when none comes.
+
+`main` answers one question and ends; `serve` answers questions, one a line, until stdin ends, and is for code
+that is the same in all of them.
 """
 
 import faulthandler
@@ -12,7 +16,8 @@ import resource
 import signal
 import sys
 import time
-from collections.abc import Sequence
+import traceback
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -83,29 +88,61 @@ def decode_answer(text: bytes) -> ValidatedJob:
             raise JobInvalid(title, [(str(path), str(text)) for path, text in faults])
         case {"unloadable": str(reason)}:
             raise AssetError(reason)
+        case {"failed": str(reason), "at": [str(path), str(name)]}:
+            kind = "operation" if path.startswith("operations") else "api"
+            raise JobInvalid(f"Validation failed for {kind} config: {name}", [(path, reason)])
     raise ValueError("the answer has no known form")
 
 
-def _check(question: Question) -> dict[str, Any]:
-    folders = AssetFolders(Path(question.root))
-    try:
-        bundles = folders.read_all(dict.fromkeys(question.ids.values()))
-        registry = Registry(question.modules, bundles)
-    except AssetError as error:
-        return {"unloadable": str(error)}
-    try:
-        checked = validate_job(
-            question.job,
-            registry=registry,
-            connectors=question.connections,
-            cpu_count=question.cpu_count,
-            assets=AssetNames(ids=question.ids, faults=question.faults),
-        )
-    except JobInvalid as error:
-        return {"title": error.title, "faults": error.faults}
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - conversions and checks are code of users
-        return {"unloadable": _blame(error, bundles)}
-    return attrs.asdict(checked, recurse=False)
+class _Checks:
+    """Checks jobs; what comes with tsd and the modules is imported once."""
+
+    def __init__(self, tell: Callable[[dict[str, Any]], None]) -> None:
+        self._tell = tell
+        self._installed: tuple[Sequence[str], Registry] | None = None
+        self._at = ("", "")
+
+    def check(self, question: Question) -> dict[str, Any]:
+        """The answer to a question."""
+        folders = AssetFolders(Path(question.root))
+        try:
+            bundles = folders.read_all(dict.fromkeys(question.ids.values()))
+            registry = self._registry(question.modules, bundles)
+        except AssetError as error:
+            return {"unloadable": str(error)}
+        self._at = ("", "")
+        try:
+            checked = validate_job(
+                question.job,
+                registry=registry,
+                connectors=question.connections,
+                cpu_count=question.cpu_count,
+                assets=AssetNames(ids=question.ids, faults=question.faults),
+                on_check=self._on_check,
+            )
+        except JobInvalid as error:
+            return {"title": error.title, "faults": error.faults}
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - conversions and checks are code of users
+            return self._blame(error, bundles)
+        return attrs.asdict(checked, recurse=False)
+
+    def _registry(self, modules: Sequence[str], bundles: Sequence[OperationBundle]) -> Registry:
+        if bundles:
+            return Registry(modules, bundles)
+        if self._installed is None or self._installed[0] != modules:
+            self._installed = (modules, Registry(modules))
+        return self._installed[1]
+
+    def _on_check(self, path: str, name: str) -> None:
+        self._at = (path, name)
+        self._tell({"at": self._at})
+
+    def _blame(self, error: BaseException, bundles: Sequence[OperationBundle]) -> dict[str, Any]:
+        if bundles:
+            return {"unloadable": _blame(error, bundles)}
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        place = f"in {Path(frame.filename).name}, line {frame.lineno}: {frame.line or ''}"
+        return {"failed": f"the check failed: {error!r}, {place}", "at": self._at}
 
 
 def _blame(error: BaseException, bundles: Sequence[OperationBundle]) -> str:
@@ -129,19 +166,53 @@ def main() -> None:
     """Answer the question on stdin."""
     asked = json.load(sys.stdin)
     question = Question(**asked) if "job" in asked else Inspection(**asked)
-    signal.alarm(question.within_s + 1)  # a master that dies ends nobody
-    # At the hard limit it would be killed by a signal that says nothing of time.
-    processor_s = question.within_s + math.ceil(time.process_time())
-    resource.setrlimit(resource.RLIMIT_CPU, (processor_s, processor_s + 1))
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_B, MEMORY_B))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    # Where it crashed, or was when its time was nearly over.
-    faulthandler.enable()
-    faulthandler.dump_traceback_later(0.9 * question.within_s)
-    answer = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    with answer:
-        found = _check(question) if isinstance(question, Question) else _inspect(question)
-        answer.write(json.dumps(found).encode())
+    _bound(question.within_s, is_last=True)
+    tell = _mouth()
+    tell(_Checks(tell).check(question) if isinstance(question, Question) else _inspect(question))
     # Threads that the code has started, and what it wants to do at exit, are not waited for.
     os._exit(0)
+
+
+def serve() -> None:
+    """Answer the questions on stdin until it ends."""
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_B, MEMORY_B))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    questions = os.fdopen(os.dup(sys.stdin.fileno()), "rb")
+    with Path(os.devnull).open("rb") as nothing:
+        os.dup2(nothing.fileno(), sys.stdin.fileno())
+    tell = _mouth()
+    checks = _Checks(tell)
+    for line in questions:
+        question = Question(**json.loads(line))
+        _bound(question.within_s, is_last=False)
+        answer = checks.check(question)
+        signal.alarm(0)
+        faulthandler.cancel_dump_traceback_later()
+        tell(answer)
+    os._exit(0)
+
+
+def _mouth() -> Callable[[dict[str, Any]], None]:
+    """A function that writes a line to what is stdout now; what is printed goes to stderr from here on."""
+    stream = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+
+    def tell(document: dict[str, Any]) -> None:
+        stream.write(json.dumps(document).encode() + b"\n")
+        stream.flush()
+
+    return tell
+
+
+def _bound(within_s: int, *, is_last: bool) -> None:
+    """Have the kernel end this process if the question takes longer; a master that died ends nobody."""
+    signal.alarm(within_s + 1)
+    # At the hard limit it would be killed by a signal that says nothing of time.
+    processor_s = within_s + math.ceil(time.process_time())
+    most_s = processor_s + 1 if is_last else resource.getrlimit(resource.RLIMIT_CPU)[1]
+    resource.setrlimit(resource.RLIMIT_CPU, (processor_s, most_s))
+    # Where it crashed, or was when its time was nearly over.
+    faulthandler.enable()
+    faulthandler.dump_traceback_later(0.9 * within_s)

@@ -6,6 +6,7 @@ and what runs in the cluster goes on without it.
 
 import contextlib
 import json
+import math
 import os
 import resource
 import signal
@@ -257,6 +258,7 @@ class _Master:
                     nursery.start_soon(_look_at_own_name, self.settings)
                     if self.notifier.address is not None:
                         nursery.start_soon(self._keep_status)
+            await self.service.jobs.checker.close()
             with trio.move_on_after(SHUT_DOWN_S):
                 await self.brain.shut_down()
             nursery.cancel_scope.cancel()
@@ -272,6 +274,7 @@ class _Master:
             log.info("master.stopping", signal=name)
             self.notifier.stopping("Answering what is in flight")
             self.service.is_closing = True
+            self.service.jobs.checker.hurry()
             self.brain.watches.close()
             self.stop.set()
 
@@ -312,6 +315,7 @@ def _service(
         folders=AssetFolders(teraslice.assets_directory),
         limits=Limits.of(settings.tsd.max_asset_size),
         host=this_host(),
+        child_within_s=math.ceil(settings.tsd.job_check_timeout_s),
     )
     connectors = settings.terafoundation.connectors
     checker = JobChecker(
@@ -320,6 +324,7 @@ def _service(
         assets=assets,
         connections=frozenset(name for connections in connectors.values() for name in connections),
         cpu_count=os.cpu_count() or 1,
+        child_within_s=math.ceil(settings.tsd.job_check_timeout_s),
     )
     requests = RequestCounter()
     metrics = MasterMetrics(

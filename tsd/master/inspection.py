@@ -35,7 +35,7 @@ async def inspect(folders: AssetFolders, asset_id: str, *, within_s: int = WITHI
     question = Inspection(within_s=within_s, root=str(folders.root), asset_id=asset_id)
     child = await ask_child(question.encode(), within_s)
     try:
-        answer = json.loads(child.answer)
+        answer = json.loads(child.last_line)
     except ValueError:
         answer = None
     match answer:

@@ -126,6 +126,7 @@ def validate_job(
     connectors: Collection[str] = (),
     cpu_count: int = 1,
     assets: AssetNames = AssetNames(),
+    on_check: Callable[[str, str], None] | None = None,
 ) -> ValidatedJob:
     """Check a job.
 
@@ -135,15 +136,25 @@ def validate_job(
         connectors: Names of the configured connections, of any type.
         cpu_count: Processors of the master's host, for the default number of workers.
         assets: What its `assets` were resolved to; the operations in those bundles are in the registry.
+        on_check: Told the place and name of each operation or API before its code runs, so that a check that
+            never ends can be blamed.
 
     Raises:
         JobInvalid: With every fault and its path.
     """
-    return _Check(copy.deepcopy(dict(raw)), registry, frozenset(connectors), cpu_count, assets).run()
+    check = _Check(copy.deepcopy(dict(raw)), registry, frozenset(connectors), cpu_count, assets)
+    check.on_check = on_check or _tell_nobody
+    return check.run()
+
+
+def _tell_nobody(_path: str, _name: str) -> None:
+    """For checks whose code is trusted to end."""
 
 
 class _Check:
     """One check of one job; gathers faults while it goes."""
+
+    on_check: Callable[[str, str], None]
 
     def __init__(
         self,
@@ -276,6 +287,7 @@ class _Check:
                         title, [(f"{path}.{name_key}", "This field is required and must be of type string")]
                     )
                 continue
+            self.on_check(path, name)
             try:
                 definition = find(i, name)
                 config, notes = load(definition.config, entry, path)
@@ -390,6 +402,7 @@ class _Check:
         for path, definition, config in loaded:
             kind = "operation" if path.startswith("operations") else "api"
             title = f"Validation failed for {kind} config: {definition.name}"
+            self.on_check(path, definition.name)
             try:
                 faults = list(definition.component.check_job(config, job))
             except ValueError as error:
@@ -401,6 +414,7 @@ class _Check:
         """What the configs themselves say of the job."""
         for path, definition, config in loaded:
             kind = "operation" if path.startswith("operations") else "api"
+            self.on_check(path, definition.name)
             for field, text in config.warnings(job):
                 place = f"{path}.{field}" if field else path
                 self._warnings.append(

@@ -116,6 +116,12 @@ class Registry:
         """
         return self._find(self._apis, name, "api")
 
+    def is_of_users(self, name: str) -> bool:
+        """Whether a name in a job may mean an operation or API that does not come with tsd."""
+        base = name.partition("@")[0].partition(":")[0]
+        found = [*self._operations.get(base, ()), *self._apis.get(base, ())]
+        return any(one.place not in STANDARD_MODULES for one in found)
+
     def definitions(self) -> list[Definition]:
         """Everything that jobs can name, by name."""
         groups = [*self._operations.values(), *self._apis.values()]

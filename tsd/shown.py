@@ -37,15 +37,18 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     return f"; did you mean {close}?" if close else ""
 
 
-def closest(word: str, known: Iterable[str]) -> str | None:
+def closest(word: str, known: Iterable[str], *, cutoff: float = 0.6) -> str | None:
     """The known name that somebody probably meant, else None.
 
-    Case, underscores and hyphens do not count as differences.
+    Args:
+        word: What was written; case, underscores and hyphens do not count as differences.
+        known: What could have been written.
+        cutoff: How close it must be, from 0 to 1.
     """
     by_letters: dict[str, str] = {}
     for name in known:
         by_letters.setdefault(_letters(name), name)
-    found = difflib.get_close_matches(_letters(word), list(by_letters), n=1)
+    found = difflib.get_close_matches(_letters(word), list(by_letters), n=1, cutoff=cutoff)
     return by_letters[found[0]] if found else None
 
 

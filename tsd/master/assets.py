@@ -10,12 +10,11 @@ import attrs
 import structlog
 import trio
 
-from tsd.assets import code
 from tsd.assets.archive import Limits
 from tsd.assets.folders import AssetFolders, Use
 from tsd.assets.host import Host
 from tsd.assets.identity import ID_LENGTH, READ_B, is_asset_id
-from tsd.assets.resolve import choose, name_of
+from tsd.assets.resolve import BuiltIn, name_of, resolve
 from tsd.core.assets import AssetRecord
 from tsd.errors import AssetError, InvalidRequest, NotFound, NotReady, StateError, StoreError, TsdError
 from tsd.master.bundlecheck import BundleChecker
@@ -194,35 +193,32 @@ class AssetService:
         Raises:
             StoreError: The store can not be read.
         """
-        ids, faults = dict[str, str](), dict[str, str]()
+        ids, faults, built_in = dict[str, str](), dict[str, str](), dict[str, str]()
         with ExitStack() as uses:
             for identifier in identifiers:
                 try:
                     record = await self._resolve(identifier)
+                    if isinstance(record, BuiltIn):
+                        built_in[identifier] = record.remark
+                        continue
                     uses.enter_context(await trio.to_thread.run_sync(self._unpacked, record.asset_id))
                 except AssetError as error:
                     faults[identifier] = str(error)
                 else:
                     ids[identifier] = record.asset_id
-            yield AssetNames(ids=ids, faults=faults)
+            yield AssetNames(ids=ids, faults=faults, built_in=built_in)
 
-    async def _resolve(self, identifier: str) -> AssetRecord:
+    async def _resolve(self, identifier: str) -> AssetRecord | BuiltIn:
         record = await self.store.find_asset(identifier) if is_asset_id(identifier) else None
-        if record is None:
-            candidates = await self.store.assets_named(name_of(identifier))
-            record = choose(identifier, candidates, self.host)
-        if record.language == code.JAVASCRIPT:
-            raise AssetError(
-                f'asset "{identifier}" ({record.name}:{record.version}) is JavaScript, which tsd can not run:'
-                f" its operations have to be written in Python"
-            )
-        return record
+        candidates = () if record else await self.store.assets_named(name_of(identifier))
+        return resolve(identifier, record, candidates, self.host)
 
     def _means(self, identifier: str, candidates: Collection[AssetRecord]) -> str | None:
         try:
-            return choose(identifier, candidates, self.host).asset_id
+            found = resolve(identifier, None, candidates, self.host)
         except AssetError:
             return None
+        return None if isinstance(found, BuiltIn) else found.asset_id
 
     def _unpacked(self, asset_id: str) -> Use:
         try:

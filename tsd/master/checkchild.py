@@ -52,6 +52,7 @@ class Question:
     cpu_count: int
     ids: dict[str, str]
     faults: dict[str, str]
+    built_in: dict[str, str]
     root: str
 
     def encode(self) -> bytes:
@@ -117,7 +118,7 @@ class _Checks:
                 registry=registry,
                 connectors=question.connections,
                 cpu_count=question.cpu_count,
-                assets=AssetNames(ids=question.ids, faults=question.faults),
+                assets=AssetNames(ids=question.ids, faults=question.faults, built_in=question.built_in),
                 on_check=self._on_check,
             )
         except JobInvalid as error:

@@ -147,6 +147,7 @@ class JobChecker:
             cpu_count=self.cpu_count,
             ids=dict(names.ids),
             faults=dict(names.faults),
+            built_in=dict(names.built_in),
             root=str(self.assets.folders.root),
         )
 

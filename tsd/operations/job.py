@@ -14,6 +14,7 @@ from tsd.operations.config import BUILT_IN_ACTIONS, BaseConfig, Note, load, opti
 from tsd.operations.job_warnings import THE_JOB, Subject, WarningKind, warning
 from tsd.operations.registry import Registry
 from tsd.shown import did_you_mean
+from tsd.teraslice_bundles import BUNDLES, public_name
 
 WORKERS_MAX = 1_000_000
 """More workers than anybody has; a request for more is a mistake."""
@@ -74,6 +75,7 @@ KEPT_FIELDS = frozenset(
     }
 )
 """What is in the job or execution that a client has read, changed and sent back."""
+_BEGINS_OF_RANGES = tuple("0123456789^~*<>=")
 _REMARKS = frozenset({"comment", "_comment", "description", "_description"})
 _REMARK_MARKS = ("$", "__", "#", "//")
 
@@ -105,10 +107,13 @@ class AssetNames:
     Attributes:
         ids: Identifier to the id of the bundle that was chosen for it.
         faults: Identifier to why there is none.
+        built_in: Identifiers of public bundles of Teraslice whose operations come with tsd, to what to say of
+            a bundle of this name that the cluster has and that was not chosen; empty when it has none.
     """
 
     ids: Mapping[str, str] = attrs.field(factory=dict)
     faults: Mapping[str, str] = attrs.field(factory=dict)
+    built_in: Mapping[str, str] = attrs.field(factory=dict)
 
 
 def asset_identifiers(raw: Mapping[str, Any]) -> list[str]:
@@ -166,7 +171,7 @@ class _Check:
     ) -> None:
         self._raw = raw
         self._assets = assets
-        self._qualified = _qualify(raw, assets.ids)
+        self._given = _qualify(raw, assets)
         self._registry = registry
         self._connections = connections
         self._cpu_count = cpu_count
@@ -191,12 +196,21 @@ class _Check:
 
     def _fail(self, title: str, faults: list[Fault]) -> None:
         """Take in faults; those that the first title does not speak of carry their own."""
+        title = self._as_given(title)
+        faults = [(path, self._as_given(message)) for path, message in faults]
         if not self._titles:
             self._titles.append(title)
         if title == self._titles[0]:
             self._faults += faults
         else:
             self._faults += [(path, f"{title} - {message}") for path, message in faults]
+
+    def _as_given(self, text: str) -> str:
+        """A text with names as the job has them, where the check has put ids of bundles into them."""
+        for name, given in self._given.items():
+            if "@" in name:
+                text = text.replace(name, given)
+        return text
 
     # --- the job itself -------------------------------------------------------------------------
 
@@ -230,8 +244,22 @@ class _Check:
 
     def _assets_faults(self, assets: list[str]) -> Iterator[Fault]:
         for i, asset in enumerate(assets):
-            if asset not in self._assets.ids:
+            if asset in self._assets.built_in:
+                self._warn_built_in(i, asset, self._assets.built_in[asset])
+            elif asset not in self._assets.ids:
                 yield f"assets[{i}]", self._assets.faults.get(asset, f'No assets found for "{asset}"')
+
+    def _warn_built_in(self, index: int, asset: str, more: str) -> None:
+        name = public_name(asset) or asset
+        if any(self._registry.is_built_in(operation) for operation in BUNDLES.get(name, ())):
+            what = "is a bundle of Teraslice, and what tsd has of its operations is built in"
+        else:
+            what = "is a bundle of Teraslice, of which tsd has no operations"
+        path = f"assets[{index}]"
+        description = f'{path}: "{asset}" {what}{more and f"; {more}"}'
+        self._warnings.append(
+            warning(WarningKind.BUILT_IN, THE_JOB, field="assets", description=description, path=path)
+        )
 
     def _operations_faults(self, operations: list[Any]) -> Iterator[Fault]:
         for i, entry in enumerate(operations):
@@ -312,7 +340,7 @@ class _Check:
 
     def _check_qualifier(self, what: str, name: str) -> None:
         _, at, asset = name.partition("@")
-        if at and name not in self._qualified:
+        if at and name not in self._given:
             raise AssetError(
                 f"Invalid {what}: {name}, could not find the hashID for asset identifier {asset}"
             )
@@ -438,40 +466,60 @@ def _api_names(job: Mapping[str, Any]) -> set[str]:
     return {name for name in names if isinstance(name, str)}
 
 
-def _qualify(raw: dict[str, Any], ids: Mapping[str, str]) -> frozenset[str]:
+def _qualify(raw: dict[str, Any], assets: AssetNames) -> dict[str, str]:
     """Write the ids of bundles into the names of operations and APIs: `op@name:1.x` becomes `op@<id>`.
+
+    A qualifier that means a public bundle of Teraslice whose operations are built in is taken away.
 
     Args:
         raw: A job as posted; changed in place. A qualifier that is none of the job's identifiers stays.
-        ids: Identifier to id.
+        assets: What identifiers stand for.
 
     Returns:
-        The names that were written.
+        The names that were written, and for each what stood there.
     """
-    written: set[str] = set()
+    given_names: dict[str, str] = {}
     for key in ("operations", "apis"):
         entries = raw.get(key)
         for entry in entries if isinstance(entries, list) else ():
             if not isinstance(entry, dict):
                 continue
-            for name in ("_op", "_name", "_api_name", "api_name", "_dead_letter_action"):
-                given = entry.get(name)
-                qualified = _qualified(given, ids, has_tag=name != "_op") if isinstance(given, str) else None
+            for key_of_name in ("_op", "_name", "_api_name", "api_name", "_dead_letter_action"):
+                given = entry.get(key_of_name)
+                if not isinstance(given, str):
+                    continue
+                qualified = _qualified(given, assets, has_tag=key_of_name != "_op")
                 if qualified is not None:
-                    entry[name] = qualified
-                    written.add(qualified)
-    return frozenset(written)
+                    entry[key_of_name] = qualified
+                    given_names.setdefault(qualified, given)
+    return given_names
 
 
-def _qualified(name: str, ids: Mapping[str, str], *, has_tag: bool) -> str | None:
-    base, _, asset = name.partition("@")
-    if asset in ids:
-        return f"{base}@{ids[asset]}"
+def _qualified(name: str, assets: AssetNames, *, has_tag: bool) -> str | None:
+    base, at, asset = name.partition("@")
+    if not at:
+        return None
+    if asset in assets.ids:
+        return f"{base}@{assets.ids[asset]}"
     # An API may have a tag behind the bundle, and the identifier of the bundle has colons itself.
     identifier, colon, tag = asset.rpartition(":")
-    if has_tag and colon and identifier in ids:
-        return f"{base}@{ids[identifier]}:{tag}"
+    if has_tag and colon and identifier in assets.ids:
+        return f"{base}@{assets.ids[identifier]}:{tag}"
+    if asset in assets.built_in:
+        return base
+    if has_tag and colon and identifier in assets.built_in:
+        return f"{base}:{tag}"
+    if _is_unlisted_public(asset, assets):
+        is_tag = has_tag and colon and not tag.startswith(_BEGINS_OF_RANGES)
+        return f"{base}:{tag}" if is_tag else base
     return None
+
+
+def _is_unlisted_public(asset: str, assets: AssetNames) -> bool:
+    """Whether a qualifier means a public bundle of Teraslice that the job's `assets` leave out altogether."""
+    public = public_name(asset)
+    listed = [*assets.ids, *assets.built_in, *assets.faults]
+    return public is not None and all(public_name(each) != public for each in listed)
 
 
 def _fields(cpu_count: int) -> dict[str, tuple[Any, Callable[[Any], Any]]]:

@@ -9,6 +9,8 @@ import attrs
 from tsd.errors import AssetError
 from tsd.operations.base import MARK, Definition, Kind
 from tsd.operations.bundled import OperationBundle, add_sites, import_bundle
+from tsd.shown import closest
+from tsd.teraslice_bundles import BUNDLES, USUAL_NAMES, home_of, instead_of, public_name
 
 STANDARD_MODULES = (
     "tsd.operations.standard.accumulate",
@@ -44,15 +46,33 @@ STANDARD_MODULES = (
     "tsd.operations.standard.window",
 )
 _API_KINDS = (Kind.API, Kind.OBSERVER)
+_SURE = 0.8
+"""How close a name must be to be suggested; names of operations are short, and many resemble each other."""
 
 
 @attrs.frozen
 class _Found:
-    """A definition, and the id of the bundle that it is in; None for what does not come from a bundle."""
+    """A definition, and the bundle that it is in; None for what does not come from a bundle."""
 
     definition: Definition
-    asset_id: str | None
+    bundle: OperationBundle | None
     place: str
+
+    @property
+    def asset_id(self) -> str | None:
+        """The id of its bundle."""
+        return None if self.bundle is None else self.bundle.asset_id
+
+    @property
+    def is_built_in(self) -> bool:
+        """Whether it comes with tsd."""
+        return self.place in STANDARD_MODULES
+
+    @property
+    def takes_the_place(self) -> bool:
+        """Whether it is of a bundle that has the name and the operation of a public one of Teraslice."""
+        public = None if self.bundle is None else public_name(self.bundle.name)
+        return public is not None and self.definition.name in BUNDLES[public]
 
 
 class Registry:
@@ -78,7 +98,7 @@ class Registry:
         for bundle in bundles:
             for definition in _definitions(import_bundle(bundle)):
                 place = f"asset {bundle.name}:{bundle.version}"
-                self._add(_Found(definition, bundle.asset_id, place))
+                self._add(_Found(definition, bundle, place))
         for definition in _definitions(_import(name) for name in (*STANDARD_MODULES, *modules)):
             self._add(_Found(definition, None, definition.component.__module__))
 
@@ -116,11 +136,16 @@ class Registry:
         """
         return self._find(self._apis, name, "api")
 
+    def is_built_in(self, name: str) -> bool:
+        """Whether an operation or API of that name comes with tsd."""
+        found = [*self._operations.get(name, ()), *self._apis.get(name, ())]
+        return any(one.is_built_in for one in found)
+
     def is_of_users(self, name: str) -> bool:
         """Whether a name in a job may mean an operation or API that does not come with tsd."""
         base = name.partition("@")[0].partition(":")[0]
         found = [*self._operations.get(base, ()), *self._apis.get(base, ())]
-        return any(one.place not in STANDARD_MODULES for one in found)
+        return any(not one.is_built_in for one in found)
 
     def definitions(self) -> list[Definition]:
         """Everything that jobs can name, by name."""
@@ -137,7 +162,11 @@ class Registry:
         if asset:
             found = [one for one in found if one.asset_id == asset]
         if not found:
-            raise AssetError(f"Unable to find module for operation: {name}")
+            hint = self._hint(base, asset, kind)
+            raise AssetError(f"Unable to find module for operation: {name}{hint and f'; {hint}'}")
+        if len(found) > 1 and any(one.takes_the_place for one in found):
+            # A bundle of the cluster that has the name of a public one stands for it, not what is built in.
+            found = [one for one in found if not one.is_built_in]
         if len(found) > 1:
             places = ", ".join(one.place for one in found)
             raise AssetError(
@@ -145,6 +174,29 @@ class Registry:
                 f"specific asset to use on its name; it is in {places}"
             )
         return found[0].definition
+
+    def _hint(self, name: str, asset: str, kind: str) -> str:
+        """What is probably meant by a name that is not there, or why it is not; empty when nobody knows."""
+        group, other = self._operations, self._apis
+        if kind == "api":
+            group, other = other, group
+        if asset and name in group:
+            places = " and ".join(dict.fromkeys(one.place for one in group[name]))
+            return f"that bundle has no {name}, which is in {places}"
+        if name in other:
+            is_of = "an API: name it in `apis`" if kind != "api" else "an operation: name it in `operations`"
+            return f"{name} is {is_of}"
+        if (bundle := home_of(name)) is not None:
+            instead = instead_of(name)
+            lack = f"{name} is an operation of Teraslice's bundle {bundle}, which tsd does not have"
+            return f"{lack}; {instead}" if instead else lack
+        near = USUAL_NAMES.get(name.lower()) or closest(name, self._names_of(group, kind), cutoff=_SURE)
+        return f"did you mean {near}?" if near in group else ""
+
+    def _names_of(self, group: dict[str, list[_Found]], kind: str) -> list[str]:
+        """The names that would be right in this place, so that a reader is not suggested for a processor."""
+        wanted = _API_KINDS if kind == "api" else (Kind(kind),)
+        return [name for name, found in group.items() if any(one.definition.kind in wanted for one in found)]
 
 
 def definitions_in(bundle: OperationBundle) -> list[Definition]:

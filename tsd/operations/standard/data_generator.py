@@ -1,6 +1,7 @@
 """data_generator: makes fake records, with nothing to set up; most people's first reader."""
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -29,6 +30,16 @@ def _size(value: object) -> int:
     return int(size)
 
 
+def _word(value: object, words: tuple[str, ...]) -> str | None:
+    """One of the words; empty text, as files have it whose authors keep the key, is none of them."""
+    return None if value == "" else formats.one_of(words)(value)
+
+
+def _one_of(words: tuple[str, ...], doc: str) -> Any:
+    convert = partial(_word, words=words)
+    return opt(None, choices=words, convert=convert, schema={"enum": [*words, "", None]}, doc=doc)
+
+
 @attrs.define(kw_only=True)
 class DataGeneratorConfig(OpConfig):
     """Options of data_generator."""
@@ -46,11 +57,11 @@ class DataGeneratorConfig(OpConfig):
     end: str | int | float | None = opt(
         None, convert=formats.optional_date, doc="last date of the Between formats; now"
     )
-    format: str | None = opt(None, choices=_FORMATS, doc="how dates are made and written; dateNow")
+    format: str | None = _one_of(_FORMATS, doc="how dates are made and written; dateNow")
     date_key: str = opt("created", convert=formats.required_string, doc="name of the date field")
     stress_test: bool = opt(False, doc="make one record and repeat it")
     delay: float = opt(0, convert=formats.number, doc="seconds to wait with each slice")
-    set_id: str | None = opt(None, choices=tuple(ID_ALPHABETS), doc="adds an id of this kind")
+    set_id: str | None = _one_of(tuple(ID_ALPHABETS), doc="adds an id of this kind")
     id_start_key: str | None = opt(None, doc="what ids begin with; [ab] is one of these characters")
     seed: int | None = opt(None, doc="makes the same records each time; tsd's own")
 

@@ -11,6 +11,7 @@ from tsd.errors import AssetError
 from tsd.operations.bundled import OperationBundle
 from tsd.operations.job import AssetNames, asset_identifiers
 from tsd.operations.testing.errors import HarnessError
+from tsd.teraslice_bundles import public_name
 
 BundlePaths = str | Path | Iterable[str | Path] | None
 """Folders of bundles; None is the nearest one at or above the working directory."""
@@ -52,15 +53,18 @@ def names_of(raw: Mapping[str, Any], bundles: Sequence[OperationBundle]) -> Asse
     """What identifiers stand for: the bundle of that name, whichever version a job asks for."""
     ids: dict[str, str] = {}
     faults: dict[str, str] = {}
+    built_in: dict[str, str] = {}
     by_name = {name: bundle.asset_id for bundle in bundles for name in (bundle.name, bundle.asset_id)}
     known = ", ".join(bundle.name for bundle in bundles) or "none"
     for identifier in (*asset_identifiers(raw), *(bundle.name for bundle in bundles)):
         asset_id = by_name.get(name_of(identifier))
         if asset_id is not None:
             ids[identifier] = asset_id
+        elif public_name(identifier) is not None:
+            built_in[identifier] = ""
         else:
             faults[identifier] = (
                 f'No assets found for "{identifier}": the harness has {known}; '
                 "`bundle=` takes a list of folders"
             )
-    return AssetNames(ids=ids, faults=faults)
+    return AssetNames(ids=ids, faults=faults, built_in=built_in)

@@ -16,6 +16,7 @@ from tsd.operations.slicers import Slicer
 from tsd.operations.standard.disk_storage import DiskStorage
 from tsd.operations.standard.file_options import ReaderOptions
 from tsd.operations.standard.file_source import FileSource
+from tsd.operations.standard.own_output import check_own_output, own_output_faults
 
 
 @attrs.define(kw_only=True)
@@ -61,6 +62,7 @@ class FileSlicer(Slicer):
 
     @override
     def initialize(self) -> None:
+        check_own_output(self.execution)
         options = reader_options(self.config, self.ctx)
         storage = DiskStorage()
         storage.check(options.path or "")
@@ -81,6 +83,7 @@ class FileReader(Fetcher):
 
     @override
     def initialize(self) -> None:
+        check_own_output(self.execution)
         self._source = FileSource(reader_options(self.config, self.ctx), self.reject, DiskStorage())
 
     @override
@@ -91,6 +94,7 @@ class FileReader(Fetcher):
     @classmethod
     def check_job(cls, config: FileReaderConfig, job: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield from check_linked_api(config, "file_reader_api")
+        yield from (("path", fault) for fault in own_output_faults(job))
 
 
 def check_linked_api(config: OpConfig, wanted: str) -> Iterator[tuple[str, str]]:

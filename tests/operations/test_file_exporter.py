@@ -4,6 +4,7 @@ import fcntl
 import gzip
 import json
 import os
+import subprocess
 import threading
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.files import read_all, source
 from tests.support.pipelines import REGISTRY, checked, make_pipeline, run
 from tsd.errors import JobInvalid, OperationError
 from tsd.ids import slice_id
@@ -412,3 +414,91 @@ def test_recovery_leaves_a_living_attempt_alone_and_a_rerun_gives_up_at_last(tmp
 
     files.commit("key", {"f": b"x"})
     assert visible(tmp_path) == {"f": b"x"}
+
+
+# --- attempts that fail -------------------------------------------------------------------------
+
+
+def test_names_of_partitions_are_never_hidden(tmp_path):
+    """A reader, ours or one of Hive tables, would skip folders that begin with a dot or `_`."""
+    files = export(tmp_path, {".hid": 1, "_x": "2"}, partition_by=[".hid", "_x"])
+
+    assert list(files) == [f"%2Ehid=1/%5Fx=2/{NAME}.ldjson"]
+    assert read_all(source(tmp_path / "out")) == [{".hid": 1, "_x": "2"}]
+
+
+@pytest.mark.parametrize("form", ["ldjson", "json", "csv"])
+def test_bookkeeping_is_not_named_as_data(tmp_path, form):
+    export(tmp_path, {"k": 1}, {"k": 2}, partition_by="k", form=form)
+
+    found = [path for path in (tmp_path / "out").rglob("*") if path.is_file() and ".tsd" in path.parts]
+    assert [path.suffix for path in found] == [".tsd-manifest"]
+    assert len(list((tmp_path / "out").glob(f"**/*.{form}"))) == 2
+
+
+def test_a_manifest_under_its_earlier_name_is_followed_and_replaced(tmp_path):
+    files = SliceFiles(tmp_path)
+    files.prepare()
+    files.commit("key", OLD)
+    manifests = tmp_path / ".tsd" / "slices"
+    (manifests / "key.tsd-manifest").rename(manifests / "key.json")
+
+    files.commit("key", NEW)
+
+    assert visible(tmp_path) == NEW
+    assert [path.name for path in manifests.iterdir()] == ["key.tsd-manifest"]
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of 1 MB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", folder]
+    if os.geteuid() != 0 or subprocess.run(mount, check=False).returncode:
+        pytest.skip("a file system cannot be mounted here")
+    yield folder
+    subprocess.run(["umount", folder], check=True)
+
+
+def test_a_full_disk_is_named_and_has_room_again_when_the_attempt_has_failed(small_disk):
+    files = SliceFiles(small_disk / "out")
+    files.prepare()
+
+    with pytest.raises(
+        OperationError, match=rf"file {small_disk}/out/a/large cannot be written: No space left"
+    ):
+        files.commit("large", {"a/small": b"x", "a/large": b"x" * 1_600_000})
+
+    assert [path.name for path in (small_disk / "out").iterdir()] == [".tsd"]
+    assert leftovers(small_disk / "out") == []
+    for i in range(5):
+        files.commit(str(i), {f"a/{i}": b"x" * 55_000})
+    assert len(visible(small_disk / "out")) == 5
+
+
+def test_what_a_killed_attempt_left_makes_room_when_the_disk_is_full(small_disk):
+    files = SliceFiles(small_disk)
+    files.prepare()
+    dead = small_disk / ".tsd" / "work" / "dead"
+    dead.mkdir()
+    (dead / "abc.0").write_bytes(b"x" * 900_000)
+
+    with pytest.raises(OperationError, match="No space left"):
+        files.commit("key", {"f": b"x" * 300_000})
+    files.commit("key", {"f": b"x" * 300_000}, only_file="f")
+
+    assert [path.name for path in small_disk.rglob("*") if path.is_file()] == ["f"]
+
+
+def test_an_attempt_that_fails_takes_along_the_folders_that_it_made_and_no_others(tmp_path):
+    files = SliceFiles(tmp_path)
+    files.prepare()
+    files.commit("first", {"k=1/f": b"x"})
+    (tmp_path / "k=2").write_text("a file where a folder has to be")
+
+    with pytest.raises(OperationError, match=f"file {tmp_path}/k=2"):
+        files.commit("second", {"k=1/j=1/g": b"y", "k=2/g": b"y"})
+
+    assert leftovers(tmp_path) == []
+    assert [path.name for path in (tmp_path / "k=1").iterdir()] == ["f"]

@@ -59,8 +59,7 @@ class DeadLetterFiles(DeadLetterSink):
         """Write the file of the slice: these, with those that came in this attempt before.
 
         Raises:
-            OSError: Writing failed.
-            OperationError: Another attempt of the slice is writing.
+            OperationError: Writing failed, or another attempt of the slice is writing.
         """
         self._begin()
         lines = [*self._lines, *(_encode(self._letter(each)) + b"\n" for each in rejections)]
@@ -72,8 +71,7 @@ class DeadLetterFiles(DeadLetterSink):
         """Remove what an earlier attempt of the slice in work left.
 
         Raises:
-            OSError: It can not be removed.
-            OperationError: Another attempt of the slice is writing.
+            OperationError: It can not be removed, or another attempt of the slice is writing.
         """
         self._begin()
         name = self._name()

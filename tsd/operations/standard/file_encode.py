@@ -140,9 +140,14 @@ def _key(value: Any) -> str | None:
     return _encoder.encode(value).decode()
 
 
+def _visible(name: str) -> str:
+    """The name of a field with its first character escaped where readers would skip a folder with it."""
+    return f"%{ord(name[0]):02X}{name[1:]}" if name[0] in "._" else name
+
+
 def _folder(field: str, value: str | None) -> str:
     text = NO_VALUE if value is None or value == "" else quote(value, safe=" ,:+@")
-    name = f"{quote(field, safe=' ')}={text}"
+    name = f"{_visible(quote(field, safe=' '))}={text}"
     if len(name) > _LONGEST_NAME:  # file systems end at 255 bytes
         digest = hashlib.blake2b(name.encode(), digest_size=8).hexdigest()
         name = f"{name[:_LONGEST_NAME]}~{digest}"

@@ -92,8 +92,7 @@ class FileSender:
         """Make what was sent for the slice in work its only output; a second call does it again.
 
         Raises:
-            OSError: Writing failed.
-            OperationError: Another attempt of the slice is writing.
+            OperationError: Writing failed, or another attempt of the slice is writing.
         """
         self._begin()
         slice_ = self._ctx.slice

@@ -8,24 +8,31 @@ How: each attempt takes the slice's lock, so attempts on several hosts go one af
 must have locks that work across them, as NFS 4 has); a lock falls when its process dies. Then
 
 1. it removes the temporary files of attempts that died;
-2. it writes and syncs its own, in `.tsd/work/<key>`, which is hidden and on the same file system;
+2. it writes and syncs its own, in `.tsd/work/<key>`, which is hidden and on the same file system, and makes
+   the folders that they will stand in;
 3. it renames a manifest into `.tsd/slices`, which names its files, and as stale all files of earlier attempts
    that are not among them: now the attempt is decided;
 4. it renames its files into place and removes the stale ones.
 
-A crash in 1 or 2 leaves the earlier output whole; the slice is not done and is run again. A crash in 3 or 4
-leaves a manifest that names all files that can be there, so the next attempt knows what to replace and to
-remove. When there is no next attempt, because an earlier one was counted already, `recover` (called by every
-exporter that starts) finishes what was decided. A slice with one file whose name never changes needs no
+An error in 1 or 2 (the disk is full, say) takes the temporary files along, so that a failed attempt leaves
+nothing. When there is no room, those that died attempts of other slices left go, too. A crash in 1 or 2
+leaves the earlier output whole; the slice is not done and is run again. A crash in 3 or 4 leaves a manifest
+that names all files that can be there, so the next attempt knows what to replace and to remove. When there
+is no next attempt, because an earlier one was counted already, `recover` (called by every exporter that
+starts) finishes what was decided. A slice with one file whose name never changes needs no
 manifest: one rename decides.
+
+Nothing in `.tsd` is named as data would be: manifests end in `.tsd-manifest`, temporary files in a number.
+They once ended in `.json`, and such ones are still read.
 """
 
+import errno
 import fcntl
 import os
 import secrets
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePath
 
@@ -36,6 +43,9 @@ from tsd.errors import OperationError
 from tsd.operations.standard.disk import Disk
 
 _HIDDEN = ".tsd"
+_MANIFEST = ".tsd-manifest"
+_OLD_MANIFEST = ".json"
+_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
 _LOCK = "lock"
 _LOCK_WAIT_S = 60.0
 _LOCK_LOOK_S = 0.05
@@ -121,47 +131,93 @@ class SliceFiles:
             only_file: The one path that this slice ever has; None when it may have any.
 
         Raises:
-            OperationError: Another attempt holds the lock for too long.
-            OSError: Writing failed; the earlier output is whole, or the commit is decided and the next
-                attempt replaces it.
+            OperationError: Another attempt holds the lock for too long, or writing failed: the message has
+                the file. The earlier output is whole, or the commit is decided and the next attempt
+                replaces it.
         """
-        with self._locked(key, wait_s=_LOCK_WAIT_S) as is_mine:
-            if not is_mine:
-                raise OperationError(f"another attempt of slice {key} is writing its files")
-            self._replace(key, files, only_file)
+        try:
+            with self._locked(key, wait_s=_LOCK_WAIT_S) as is_mine:
+                if not is_mine:
+                    raise OperationError(f"another attempt of slice {key} is writing its files")
+                self._replace(key, files, only_file)
+        except OSError as error:
+            if error.errno in _NO_ROOM:
+                with suppress(OSError):
+                    self.recover()
+            place = f"file {error.filename}" if error.filename else f"folder {self._root}"
+            raise OperationError(f"{place} cannot be written: {error.strerror or error}") from error
 
     def _replace(self, key: str, files: Mapping[str, bytes], only_file: str | None) -> None:
         """Do the commit; the lock is held."""
-        work, attempt, names = self._work / key, secrets.token_hex(8), list(files)
+        work, attempt = self._work / key, secrets.token_hex(8)
         before = self._read_manifest(key)
         earlier = set() if before is None else {*before.files, *before.stale}
         if only_file is not None:
             earlier.add(only_file)
-        stale = sorted(earlier.difference(names))
+        stale = sorted(earlier.difference(files))
+        manifest = None
+        if before is not None or (only_file is None and files):
+            manifest = Manifest(attempt=attempt, files=list(files), stale=stale)
         _clear(work)
         with Disk(self._root, is_durable=self._is_durable) as disk:
-            contents = {work / f"{attempt}.{i}": content for i, content in enumerate(files.values())}
-            needs_manifest = before is not None or (only_file is None and bool(names))
-            if needs_manifest:
-                manifest = Manifest(attempt=attempt, files=names, stale=stale)
-                contents[work / f"{attempt}.manifest"] = _encode(manifest)
-            for path, content in contents.items():
-                path.write_bytes(content)
-            disk.sync(contents)
-            if needs_manifest:
-                _move(work / f"{attempt}.manifest", self._manifests / f"{key}.json")
+            made: list[Path] = []
+            try:
+                self._write(disk, work, attempt, files, manifest)
+                self._make_folders(files, made)
+            except Exception:
+                self._give_up(work, made)
+                raise
+            if manifest is not None:
+                _move(work / f"{attempt}.manifest", self._manifests / f"{key}{_MANIFEST}")
+                (self._manifests / f"{key}{_OLD_MANIFEST}").unlink(missing_ok=True)
                 disk.sync([self._manifests])
-            for i, name in enumerate(names):
+            for i, name in enumerate(files):
                 _move(work / f"{attempt}.{i}", self._root / name)
             self._remove(stale)
-            disk.sync({self._root / folder for name in (*names, *stale) for folder in PurePath(name).parents})
+            disk.sync({self._root / folder for name in (*files, *stale) for folder in PurePath(name).parents})
         shutil.rmtree(work, ignore_errors=True)
 
+    def _write(
+        self, disk: Disk, work: Path, attempt: str, files: Mapping[str, bytes], manifest: Manifest | None
+    ) -> None:
+        """Put the temporary files on the disk.
+
+        Raises:
+            OSError: One cannot be written; it names the file that it would have become.
+        """
+        contents = {
+            work / f"{attempt}.{i}": (content, name) for i, (name, content) in enumerate(files.items())
+        }
+        if manifest is not None:
+            contents[work / f"{attempt}.manifest"] = (_encode(manifest), f"{_HIDDEN}/slices")
+        for path, (content, name) in contents.items():
+            try:
+                path.write_bytes(content)
+            except OSError as error:
+                raise OSError(error.errno, error.strerror, str(self._root / name)) from error
+        disk.sync(contents)
+
+    def _make_folders(self, names: Collection[str], made: list[Path]) -> None:
+        """Make the folders that files will stand in, and put those that were not there first into `made`."""
+        wanted = {self._root / folder for name in names for folder in PurePath(name).parents}
+        for folder in sorted(wanted):
+            if not folder.is_dir():
+                folder.mkdir(exist_ok=True)
+                made.insert(0, folder)
+
+    @staticmethod
+    def _give_up(work: Path, made: Collection[Path]) -> None:
+        """Take along what a failed attempt made."""
+        shutil.rmtree(work, ignore_errors=True)
+        for folder in made:
+            with suppress(OSError):  # somebody uses it
+                folder.rmdir()
+
     def _read_manifest(self, key: str) -> Manifest | None:
-        try:
-            return _decode((self._manifests / f"{key}.json").read_bytes())
-        except FileNotFoundError:
-            return None
+        for suffix in (_MANIFEST, _OLD_MANIFEST):
+            with suppress(FileNotFoundError):
+                return _decode((self._manifests / f"{key}{suffix}").read_bytes())
+        return None
 
     def _remove(self, names: list[str]) -> None:
         for name in names:

@@ -83,8 +83,8 @@ class Output(Protocol):
             only_file: The one path that this slice ever has; None when it may have any.
 
         Raises:
-            OperationError: Another attempt of the slice is writing.
-            OSError: Writing failed.
+            OperationError: Another attempt of the slice is writing, or writing failed; then the attempt left
+                nothing behind, and the message has the object.
         """
         ...
 

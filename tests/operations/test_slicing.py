@@ -100,10 +100,16 @@ def test_an_exception_in_a_slicer_is_an_error_that_names_it():
         ([1], "returned 1, which is no object"),
         ([None], "returned None, which is no object"),
         ({"slice_id": "x"}, "with the reserved key slice_id"),
-        ({"a": {1, object}}, "which is no JSON"),
-        ({"a": "x" * 1000, "b": object}, "xxx.*which is no JSON"),
+        ({"a": {1, object}}, r"request\.a is .* of type set, which JSON does not have: give a list"),
+        (
+            {"a": "x" * 1000, "b": object},
+            r"request\.b is <class 'object'> of type type, which JSON does not have",
+        ),
+        ({"a": [{"b": (1, 2)}]}, r"request\.a\[0\]\.b is \(1, 2\) of type tuple"),
+        ({"a": float("nan")}, "request.a is nan, which JSON does not have"),
+        ({"a": "x" * 16_777_216}, r"is 16.8 MB as JSON; at most 16.8 MB can be sent"),
     ],
-    ids=range(7),
+    ids=range(10),
 )
 def test_a_result_that_is_no_request_is_an_error_that_shows_it(result, message):
     runner = make_runner(listed())

@@ -14,7 +14,7 @@ async def test_metadata_of_the_slicer_reaches_the_master_by_the_end_of_the_execu
     assert json.loads(master.metadata) == {
         "begun": "yesterday",
         "number": 4,
-        "refusals": ["metadata of an execution must be JSON: E", "metadata of an execution may have 16384 "],
+        "refusals": ["metadata of an execution must be JSON: m", "metadata of an execution may have 16384 "],
     }
 
 

@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 import attrs
-import msgspec
 import structlog
 import trio
 
@@ -54,6 +53,8 @@ from tsd.observe import log
 from tsd.observe.blackbox import BlackBox
 from tsd.observe.prints import capture_prints
 from tsd.operations.context import OpContext
+from tsd.operations.exact_json import encode_exactly
+from tsd.operations.forked import watch_forks
 from tsd.operations.runtime import make_context
 from tsd.settings import Settings, advertised_host
 
@@ -79,8 +80,10 @@ def controller_main(spec: ProcessSpec, settings: Settings, box: BlackBox) -> int
     log.set_level(spec.log_level)
     log.set_facts({**spec.ids(), "node_id": settings.node_id})
     capture_prints()
+    box.note_doing("starting")
+    watch_forks()
     try:
-        return trio.run(_run, spec, settings)
+        return trio.run(_run, spec, settings, box)
     except ConfigError as error:
         # The reason reaches the execution through the node's report of this exit.
         _log.error("controller.unable", reason=str(error))
@@ -88,7 +91,7 @@ def controller_main(spec: ProcessSpec, settings: Settings, box: BlackBox) -> int
         return NO_PORT
 
 
-async def _run(spec: ProcessSpec, settings: Settings) -> int:
+async def _run(spec: ProcessSpec, settings: Settings, box: BlackBox) -> int:
     options = mesh_options(settings)
     # The receiver outermost, so that being told once more does not cut short the last messages.
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
@@ -110,7 +113,9 @@ async def _run(spec: ProcessSpec, settings: Settings) -> int:
             ) as dialer,
         ):
             async with trio.open_nursery() as nursery:
-                shell = ControllerShell(spec, settings, listener=listener, dialer=dialer, nursery=nursery)
+                shell = ControllerShell(
+                    spec, settings, box, listener=listener, dialer=dialer, nursery=nursery
+                )
                 nursery.start_soon(shell.take_signals, signals)
                 code = await shell.run()
                 nursery.cancel_scope.cancel()
@@ -131,6 +136,7 @@ class ControllerShell:
     Args:
         spec: Which controller this is.
         settings: Of the cluster.
+        box: Survives this process.
         listener: Workers come here.
         dialer: The link to the master.
         nursery: Runs the tasks of the shell; cancelled by the owner after `run`.
@@ -140,6 +146,7 @@ class ControllerShell:
         self,
         spec: ProcessSpec,
         settings: Settings,
+        box: BlackBox,
         *,
         listener: Listener,
         dialer: Dialer,
@@ -147,6 +154,7 @@ class ControllerShell:
     ) -> None:
         self._spec = spec
         self._settings = settings
+        self._box = box
         self._listener = listener
         self._dialer = dialer
         self._nursery = nursery
@@ -231,14 +239,15 @@ class ControllerShell:
         )
         context.sleep = self._slicer.sleep
         context.on_metadata = self._keep_metadata
+        context.on_doing = self._box.note_doing
         return context
 
     def _keep_metadata(self, metadata: Mapping[str, Any]) -> None:
         """Called in the slicer's thread; what is kept goes with the next report or beat."""
         try:
-            text = msgspec.json.encode(metadata).decode()
-        except (TypeError, ValueError, OverflowError, RecursionError) as error:
-            raise ValueError(f"metadata of an execution must be JSON: {error}") from error
+            text = encode_exactly(metadata, "metadata")
+        except ValueError as error:
+            raise ValueError(f"metadata of an execution must be JSON: {error}") from None
         if fault := metadata_fault(text):
             raise ValueError(f"metadata of an execution {fault}")
         self._metadata = text

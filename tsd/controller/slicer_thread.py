@@ -30,6 +30,7 @@ from tsd.core.messages import SliceItem
 from tsd.core.records import ExecutionStats, SlicerPosition, SliceState
 from tsd.error_texts import error_text
 from tsd.operations.context import Interrupted, OpContext
+from tsd.operations.forked import HERE, leave
 from tsd.operations.outcome import SliceOutcome
 from tsd.operations.registry import Registry
 from tsd.operations.slice import Slice
@@ -195,6 +196,8 @@ class SlicerThread:
             answer = SlicerFailed(error_text(error))
         except BaseException as error:  # noqa: BLE001  sys.exit and its like; without an answer all would wait
             answer = SlicerFailed(f"the slicer tried to end its process, caused by {error_text(error)}")
+        if HERE.is_child:
+            leave()
         if answer is not None:
             self._token.run_sync_soon(self._answer, answer)
 
@@ -223,6 +226,7 @@ class SlicerThread:
 
     def _start(self, runner: SlicerRunner, recovery: Iterable[SlicerPosition]) -> SlicerReady:
         runner.initialize([_entry(position) for position in recovery])
+        runner.context.on_doing("")
         return SlicerReady(
             slicer_count=runner.slicer_count,
             max_queue_length=runner.max_queue_length(),

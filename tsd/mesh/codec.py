@@ -13,7 +13,9 @@ import msgspec
 from tsd.errors import LocalWireError, RemoteWireError
 
 KIND_LENGTH_MAX = 32
-BODY_BYTES_MAX = 16 * 1024 * 1024
+BODY_BYTES_MAX = 32 * 1024 * 1024
+"""Room for a request, the largest that there may be, with the letters and the error of its slice and
+others."""
 
 _UNREADABLE = (msgspec.MsgspecError, ValueError, TypeError, RecursionError, OverflowError)
 """What msgspec and attrs validators raise for bytes that are not the wanted object."""
@@ -58,7 +60,7 @@ class Codec:
             self._decoders[kind.encode()] = decoder
 
     def encode(self, message: object) -> list[bytes]:
-        """Return `[kind, body]`.
+        """Return `[kind, body]`; what has no form in UTF-8 in its texts is shown as an escape.
 
         Raises:
             LocalWireError: The class is not registered, a value has no MessagePack form, or the body
@@ -68,7 +70,7 @@ class Codec:
         if kind is None:
             raise LocalWireError(f"{type(message).__name__} is no message of this link")
         try:
-            body = self._encoder.encode(message)
+            body = self._encode(message)
         except _UNREADABLE as error:
             raise LocalWireError(f"{type(message).__name__} can not be encoded: {error}") from error
         if len(body) > self.body_bytes_max:
@@ -76,6 +78,12 @@ class Codec:
                 f"{type(message).__name__} has {len(body)} bytes, and a message at most {self.body_bytes_max}"
             )
         return [kind, body]
+
+    def _encode(self, message: object) -> bytes:
+        try:
+            return self._encoder.encode(message)
+        except UnicodeEncodeError:
+            return self._encoder.encode(_in_whole_characters(message))
 
     def decode(self, frames: Sequence[bytes]) -> object:
         """Return the message that the frames stand for.
@@ -111,6 +119,25 @@ def _kinds_of(registry: Mapping[str, type]) -> dict[type, bytes]:
 
 def _shown(kind: bytes) -> str:
     return repr(kind[:KIND_LENGTH_MAX]).removeprefix("b")
+
+
+def _in_whole_characters(message: object) -> Any:
+    """What the message is encoded from, with lone surrogates in its texts as escapes.
+
+    File names that are no UTF-8 have them, and so has what user code says of such files. They have no form in
+    UTF-8, and a text that looks odd is better than a message that can not be sent.
+    """
+    return _cleaned(msgspec.to_builtins(message, builtin_types=(bytes,), str_keys=False))
+
+
+def _cleaned(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode()
+    if isinstance(value, dict):
+        return {_cleaned(key): _cleaned(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_cleaned(each) for each in value]
+    return value
 
 
 def _refuse_extension(code: int, _data: memoryview) -> NoReturn:

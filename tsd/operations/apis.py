@@ -182,6 +182,7 @@ class Apis:
     def initialize(self) -> None:
         """Initialize every API and observer and make every product, in the order of the job."""
         for name, component in self._components.items():
+            self._ctx.on_doing(f"initializing API {component.place}")
             try:
                 self._ctx.call(component.initialize)
                 if isinstance(component, Api):

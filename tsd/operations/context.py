@@ -100,6 +100,7 @@ class OpContext:
         spawn: Starts an async function on the trio loop and returns at once; None where that is not
             possible, then async slicer functions run one after another.
         sleep: Waits so many seconds; may return early or raise `Interrupted` when the process is stopping.
+        on_doing: Told what begins now that is no slice, in words.
         on_metadata: Told all metadata of the execution when some is set; what it raises refuses the change.
         on_reject: Told of each rejected record, whatever the action; for test harnesses.
         slice: The slice in work.
@@ -119,6 +120,7 @@ class OpContext:
     run_async: Callable[..., Any] = trio.run
     spawn: Callable[[Callable[[], Awaitable[None]]], None] | None = None
     sleep: Callable[[float], None] = time.sleep
+    on_doing: Callable[[str], None] = lambda _what: None
     on_metadata: Callable[[Mapping[str, Any]], None] | None = None
     on_reject: Callable[[Rejection], None] | None = None
     slice: Slice | None = None

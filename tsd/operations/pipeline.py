@@ -16,6 +16,7 @@ from tsd.operations.base import Component, Fetcher, LateFetcher
 from tsd.operations.build import build, build_apis
 from tsd.operations.collector import relax_collector
 from tsd.operations.context import Interrupted, OpContext
+from tsd.operations.forked import HERE, leave
 from tsd.operations.holding import Holdings
 from tsd.operations.letters import LetterBox
 from tsd.operations.outcome import Analytics, SliceOutcome
@@ -128,6 +129,7 @@ class Pipeline:
         self.apis.initialize()
         for component in self.operations:
             self._begun.append(component)
+            self.context.on_doing(f"initializing operation {component.place}")
             try:
                 self.context.call(component.initialize)
             except Exception as error:
@@ -167,6 +169,8 @@ class Pipeline:
             error = raised
         else:
             return self._complete(slice_, records)
+        if HERE.is_child:
+            leave()
         # outside of the handler, so that no attempt's error becomes the context of the next one's
         return self._retry(slice_, error) if is_begun else self._fail(slice_, error)
 
@@ -207,6 +211,8 @@ class Pipeline:
             records = self._fetch(slice_.decode_request())
             self.records_read += len(records)
             for index, step in self._numbered_steps:  # noqa: B007 - read where an error is told
+                if HERE.is_child:
+                    leave()
                 records = step(records)
         except Exception as error:
             self._locate(error, index)
@@ -238,6 +244,8 @@ class Pipeline:
         self, slice_id: str, index: int, step: Callable[[Any], list[Record]], argument: Any
     ) -> list[Record]:
         call_hooks(self._on_operation_start, slice_id, index)
+        if HERE.is_child:
+            leave()
         began = time.perf_counter()
         try:
             records = step(argument)
@@ -255,6 +263,8 @@ class Pipeline:
         located(error, self.operations[index].place, record_in_work(error))
 
     def _complete(self, slice_: Slice, records: list[Record]) -> SliceOutcome:
+        if HERE.is_child:
+            leave()
         context = self.context
         if context.events:
             context.events.emit("slice:success", slice_)
@@ -407,6 +417,7 @@ class Pipeline:
         api_count = len(self.apis.components)
         self.context.events.emit("worker:shutdown")
         for component in (*begun[api_count:], *begun[:api_count]):
+            self.context.on_doing(f"shutting down {component.place}")
             self._quietly(f"shutdown of {component.name}", self.context.call, component.shutdown)
         self._quietly("rejections", self.context.deliver_rejections)
         self.context.events.emit("worker:shutdown:complete")

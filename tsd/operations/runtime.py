@@ -1,6 +1,5 @@
 """What a controller or worker process gives its operations to run with."""
 
-import functools
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
@@ -8,6 +7,7 @@ import structlog
 import trio
 
 from tsd.operations.context import OpContext
+from tsd.operations.forked import HERE, leave
 from tsd.settings import Settings
 
 
@@ -32,12 +32,17 @@ def make_context(
     def spawn(function: Callable[[], Awaitable[None]]) -> None:
         token.run_sync_soon(nursery.start_soon, function)
 
+    def run_async(function: Callable[..., Any], *args: Any) -> Any:
+        if HERE.is_child:
+            leave()  # there is no loop here that could run it
+        return trio.from_thread.run(function, *args, trio_token=token)
+
     return OpContext(
         execution=execution,
         worker_id=process_id,
         log=structlog.get_logger("tsd.operations"),
         connections=settings.terafoundation.connectors,
         data_path=settings.tsd.data_dir,
-        run_async=functools.partial(trio.from_thread.run, trio_token=token),
+        run_async=run_async,
         spawn=spawn,
     )

@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import attrs
-import msgspec
 
 from tsd.error_texts import located
 from tsd.errors import OperationError
@@ -19,6 +18,8 @@ from tsd.operations.apis import call_hooks, collect_hooks
 from tsd.operations.base import Component
 from tsd.operations.build import build, build_apis
 from tsd.operations.context import OpContext
+from tsd.operations.exact_json import encode_exactly
+from tsd.operations.forked import HERE, leave
 from tsd.operations.outcome import SliceOutcome
 from tsd.operations.registry import Registry
 from tsd.operations.slice import Slice
@@ -26,8 +27,9 @@ from tsd.operations.slicers import ParallelSlicer, RecoveryEntry, Slicer, Slicer
 
 RESERVED_KEYS = frozenset({"slice_id"})
 """Keys that a request can not have: in Teraslice one with it is a slice of an earlier run."""
+REQUEST_B_MAX = 16 * 1024 * 1024
+"""Of a request as JSON: it travels in one message, and is kept in memory until its slice has ended."""
 _SHOWN_CHARS = 200
-_encode = msgspec.json.Encoder().encode
 
 
 @attrs.define(kw_only=True)
@@ -147,6 +149,7 @@ class SlicerRunner:
         self.apis.initialize()
         self.slicer.recovery = tuple(recovery)
         self._begun.append(self.slicer)
+        self.context.on_doing(f"initializing the slicer of {self.slicer.place}")
         try:
             self.context.call(self.slicer.initialize)
             self._sources = self._make_sources()
@@ -236,6 +239,9 @@ class SlicerRunner:
             return source.function(), None
         except Exception as error:  # noqa: BLE001 - the seam to user code: fails the execution
             return None, error
+        finally:
+            if HERE.is_child:
+                leave()
 
     def _start(self, source: _Source) -> None:
         if source.is_busy:
@@ -310,12 +316,27 @@ class SlicerRunner:
             keys = ", ".join(sorted(RESERVED_KEYS & request.keys()))
             raise self._nonsense(slicer_id, request, f"with the reserved key {keys}")
         try:
-            return _encode(request).decode()
-        except (TypeError, ValueError, OverflowError, RecursionError) as error:
-            raise self._nonsense(slicer_id, request, f"which is no JSON: {error}") from error
+            text = encode_exactly(request, "request")
+        except ValueError as error:
+            reason = (
+                f"slicer {slicer_id} of {self.slicer.name} returned a request that would not reach the"
+                f" fetcher as it is: {error}"
+            )
+            raise OperationError(reason) from None
+        # Characters first: most requests are short, and counting bytes copies the text.
+        if len(text) * 4 > REQUEST_B_MAX and (size_b := len(text.encode())) > REQUEST_B_MAX:
+            raise OperationError(
+                f"the slicer's request of a slice, of slicer {slicer_id} of {self.slicer.name}, is"
+                f" {size_b / 1e6:.1f} MB as JSON; at most {REQUEST_B_MAX / 1e6:.1f} MB can be sent to a"
+                " worker: name data, as a file and a range in it, rather than putting it into the request"
+            )
+        return text
 
     def _nonsense(self, slicer_id: int, request: Any, why: str) -> OperationError:
-        shown = repr(request)
+        try:
+            shown = ascii(request)
+        except Exception as error:  # noqa: BLE001 - what a class says of itself is user code
+            shown = f"a {type(request).__name__} ({type(error).__name__} when it is shown)"
         if len(shown) > _SHOWN_CHARS:
             shown = shown[:_SHOWN_CHARS] + "..."
         return OperationError(f"slicer {slicer_id} of {self.slicer.name} returned {shown}, {why}")

@@ -10,11 +10,12 @@ The thread wakes the loop at most once until the loop has looked.
 
 import contextlib
 import contextvars
+import os
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
-from typing import Protocol
+from typing import NoReturn, Protocol
 
 import attrs
 import trio
@@ -22,9 +23,10 @@ import trio
 from tsd.core.letters import SLICE_LETTERS_B_MAX, SLICE_LETTERS_MAX
 from tsd.core.messages import SliceItem
 from tsd.error_texts import error_text
-from tsd.observe.blackbox import BlackBox
+from tsd.observe.blackbox import CRASHED, BlackBox
 from tsd.observe.log import IN_USER_CODE
 from tsd.operations.context import Interrupted
+from tsd.operations.forked import HERE, leave
 from tsd.operations.outcome import SliceOutcome
 from tsd.operations.slice import Slice
 
@@ -274,6 +276,8 @@ class Operator:
         except trio.RunFinishedError:
             return  # the loop has ended, and with it the process
         except BaseException as error:  # noqa: BLE001  the last frame of the thread: nobody above could take it
+            if HERE.is_child:
+                leave()
             with contextlib.suppress(trio.RunFinishedError):
                 self._say(Crashed(error=error_text(error)))
 
@@ -282,9 +286,14 @@ class Operator:
         try:
             chain = self._chain = self._make_chain()
             chain.initialize()
-        except Exception as error:  # noqa: BLE001  the seam to user code: the worker can not start
-            self._say(Opened(error=error_text(error)))
+        except BaseException as error:  # noqa: BLE001  the seam to user code: the worker can not start
+            if HERE.is_child:
+                leave()
+            self._say(Opened(error=_why_not_begun(error)))
         else:
+            if HERE.is_child:
+                leave()
+            self._box.note_doing("")
             self._say(Opened(wants_finished=chain.wants_finished))
             self._serve(chain)
         if chain is not None:
@@ -305,6 +314,11 @@ class Operator:
                 self._bell.acquire()
 
     def _flush(self, chain: Chain) -> None:
+        self._flush_and_tell(chain)
+        self._box.note_doing("")
+
+    def _flush_and_tell(self, chain: Chain) -> None:
+        self._box.note_doing("flushing")
         try:
             outcome = chain.flush()
         except Interrupted:
@@ -369,7 +383,7 @@ class Operator:
     def _run_waiting(self, chain: Chain) -> None:
         """Run until nothing waits, or until the chain can not go on."""
         take, mark, clear, run = self._waiting.popleft, self._box.mark, self._box.clear, chain.run
-        now, ex_id = time.monotonic, self._ex_id
+        now, ex_id, is_intact = time.monotonic, self._ex_id, self._box.is_intact
         while not self._is_broken:
             if self._taken_in:
                 chain.finished(self._taken_in.popleft())
@@ -395,6 +409,10 @@ class Operator:
                 clear()
                 self._say(Interruption(number))
                 continue
+            if HERE.is_child:
+                leave()
+            if not is_intact():
+                self._end_without_descriptors()
             self._is_broken = outcome.is_fatal
             ran = Ran(number, outcome, round((now() - began) * 1e6))
             self._running = None
@@ -403,6 +421,20 @@ class Operator:
                 self._keep_or_say(chain, ran)
             else:
                 self._say(ran)
+
+    def _end_without_descriptors(self) -> NoReturn:
+        """The slice has closed what the process needs; it is still marked as running, so it is the cause."""
+        self._box.say(
+            "OperationError: the slice has closed file descriptors that are not its own, as os.closerange()"
+            " does: its worker can not go on"
+        )
+        os._exit(CRASHED)
+
+
+def _why_not_begun(error: BaseException) -> str:
+    if isinstance(error, Exception):
+        return error_text(error)
+    return f"an operation tried to end its process while it was initialized, caused by {error_text(error)}"
 
 
 def _held_since(chain: Chain) -> tuple[int | None, str]:

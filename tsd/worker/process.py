@@ -44,6 +44,7 @@ from tsd.mesh.socket import dial_tcp
 from tsd.observe import log
 from tsd.observe.blackbox import CRASHED, BlackBox
 from tsd.observe.prints import capture_prints
+from tsd.operations.forked import watch_forks
 from tsd.operations.pipeline import Pipeline
 from tsd.operations.registry import Registry
 from tsd.operations.runtime import make_context
@@ -79,6 +80,8 @@ def worker_main(spec: ProcessSpec, settings: Settings, box: BlackBox) -> int:
     log.set_level(spec.log_level)
     log.set_facts({**spec.ids(), "node_id": settings.node_id})
     capture_prints()
+    box.note_doing("starting")
+    watch_forks()
     return trio.run(_run, spec, settings, box)
 
 
@@ -175,6 +178,7 @@ class WorkerShell:
             is_first = False
 
     def _perform(self, effects: Effects) -> None:
+        self._box.note_alive()
         perform_effects(effects, self._driver, send=self._send, act=self._act)
 
     def _send(self, _peer: str, message: Message) -> Sent:
@@ -225,6 +229,7 @@ class WorkerShell:
         folders = AssetFolders(self._settings.teraslice.assets_directory)
 
         def make_chain() -> Pipeline:
+            self._box.note_doing("loading the operations of the job")
             context.bundles = folders.read_all(document.get("assets") or ())
             return Pipeline(document, Registry(modules, context.bundles), context)
 
@@ -235,6 +240,7 @@ class WorkerShell:
             on_words=self._note_words,
         )
         context.sleep = operator.sleep
+        context.on_doing = self._box.note_doing
         log.set_facts(
             {**self._spec.ids(), "node_id": self._settings.node_id},
             lambda: context.slice.slice_id if operator.running and context.slice else None,
@@ -270,8 +276,8 @@ class WorkerShell:
             match word:
                 case Ran():
                     results.add(word)
-                    if results.letters_b >= SLICE_LETTERS_B_MAX:
-                        # Those of two slices fit into a message, those of many do not.
+                    if results.size_b >= SLICE_LETTERS_B_MAX:
+                        # Letters and errors of two slices fit into a message, those of many do not.
                         results = self._feed_results(results)
                     continue
                 case Kept():
@@ -338,7 +344,7 @@ class _Results:
         self.kept: list[int] = []
         self.busy_us = 0
         self.fatal = ""
-        self.letters_b = 0
+        self.size_b = 0
 
     def is_empty(self) -> bool:
         """Whether there is nothing to say."""
@@ -355,7 +361,7 @@ class _Results:
             return
         state = SliceState.COMPLETED if is_completed else SliceState.ERROR
         analytics = None if outcome.analytics is None else _encode_json(outcome.analytics)
-        self.letters_b += len(letters or b"")
+        self.size_b += len(letters or b"") + len(outcome.error or "") + len(analytics or b"")
         self.full.append((ran.number, int(state), outcome.retry_count, outcome.error, analytics, letters))
         if outcome.is_fatal:
             self.fatal = outcome.error or "the pipeline can not go on"

@@ -2,25 +2,26 @@
 
 The node tells how a worker ended and, from the page that both share, what it was doing:
 
-* *A slice was in work*: it is the cause. So it is when the worker had to be given up because it stood still
-  (`was_frozen`); a worker that was given up though its loop was well had lost its link, and nothing is
-  blamed.
+* *A slice was in work*: it is the cause.
 * *None was in work, but some had ended and their results had not arrived*: one of them is the cause, as one
   that leaves a thread behind which ends the process. So it is when the loop of the worker broke. All of them
   are *suspects*: they are counted, and run alone from now on. Only one that was alone is ever put in error
   for it, so no slice pays for another one.
+* *It was given up because its link was down*: if it stood still (`was_frozen`), what it had begun is suspect,
+  for the thread that runs slices may stand still a moment later than the slice that stopped the process. If
+  it did not, only the link was bad, and nothing is blamed.
 * *It was not ready yet*: no slice is to blame, and the execution fails when that happens to several in a row
   while no other worker is ready.
 
 A worker that was told to end may have been killed on purpose: its end blames nothing.
 """
 
-from itertools import takewhile
+from collections.abc import Mapping, Sequence
 from signal import Signals
 
 import attrs
 
-from tsd.core.execution.ledger import Slice, SliceLedger
+from tsd.core.execution.ledger import Slice
 from tsd.core.execution.workers import Worker
 from tsd.core.messages import ProcessExit
 
@@ -36,30 +37,39 @@ def name_of_signal(number: int) -> str:
         return f"signal {number} (SIGRTMIN+{number - Signals.SIGRTMIN})"
 
 
-def suspects(exit_: ProcessExit, worker: Worker | None, ledger: SliceLedger, *, is_lost: bool) -> list[Slice]:
-    """The slices that may have ended a worker process, which was not told to end.
+def suspects(exit_: ProcessExit, worker: Worker | None, unfinished: Mapping[int, Slice]) -> list[Slice]:
+    """The slices that may have ended a worker process which was neither told to end nor given up.
 
     Args:
         exit_: How it ended.
         worker: The worker, None when it is not connected any more.
-        ledger: The slices that have no result.
-        is_lost: It was given up before, because its link was down.
+        unfinished: The slices that have no result, by number.
     """
     if exit_.running is not None:
-        entry = ledger.unfinished.get(exit_.running)
-        if entry is None or is_lost:
-            # Where it runs now does not matter: it stood still here.
-            return [entry] if entry is not None and exit_.was_frozen else []
-        return [entry] if entry.holder in (exit_.proc_id, None) else []
+        entry = unfinished.get(exit_.running)
+        return [entry] if entry is not None and entry.holder in (exit_.proc_id, None) else []
     if worker is None or exit_.behind is None:
         return []
-    held = worker.held
-    begun: list[Slice] = []
-    if exit_.behind in held:
-        # Slices are begun in the order in which they were handed out.
-        begun = [held[n] for n in takewhile(lambda n: n != exit_.behind, held)]
-        begun.append(held[exit_.behind])
-    return [*worker.kept.values(), *begun][-SUSPECTS_MAX:]
+    return [*worker.kept.values(), *_begun(exit_.behind, list(worker.held.values()))][-SUSPECTS_MAX:]
+
+
+def suspects_of_lost(exit_: ProcessExit, held: Sequence[Slice]) -> list[Slice]:
+    """The slices that may have stopped a worker process which was given up.
+
+    Args:
+        exit_: How it ended.
+        held: What it held then, in the order in which it was handed out, and has no result from elsewhere.
+    """
+    last = exit_.running if exit_.running is not None else exit_.behind
+    return _begun(last, held)[-SUSPECTS_MAX:] if exit_.was_frozen and last is not None else []
+
+
+def _begun(last: int, held: Sequence[Slice]) -> list[Slice]:
+    """Those up to `last`, of slices in the order in which they were handed out and so begun."""
+    for index, entry in enumerate(held, start=1):
+        if entry.item[0] == last:
+            return list(held[:index])
+    return []
 
 
 def told_of(exit_: ProcessExit, deaths: int) -> str:

@@ -2,7 +2,7 @@
 
 import attrs
 
-from tsd.core.execution.deaths import Starts, described, suspects, told_of
+from tsd.core.execution.deaths import Starts, described, suspects, suspects_of_lost, told_of
 from tsd.core.execution.dispatch import Dispatcher
 from tsd.core.execution.ledger import PENDING, Slice, SliceLedger
 from tsd.core.execution.outbox import Outbox
@@ -31,8 +31,7 @@ from tsd.core.messages import (
 
 _UNTOLD = "?"
 EXIT_BEATS = 3
-"""The slice that a lost worker was running waits so long for word of the end of that worker, which may
-blame it."""
+"""What a lost worker held waits so long for word of its end, which may blame some of it."""
 
 
 @attrs.define(kw_only=True, eq=False)
@@ -72,8 +71,8 @@ class WorkerDesk:
     last_exit: str = ""
     _early: dict[str, WorkerHello] = attrs.field(factory=dict)
     _starts: Starts = attrs.field(init=False)
-    # What lost workers were running, by worker, and until when it waits for word of their end.
-    _in_doubt: dict[str, tuple[Slice, float]] = attrs.field(factory=dict)
+    # What lost workers held, by worker, and until when it waits for word of their end.
+    _in_doubt: dict[str, tuple[list[Slice], float]] = attrs.field(factory=dict)
 
     def __attrs_post_init__(self) -> None:
         self._starts = Starts(limit=self.limits.start_failures_max)
@@ -267,25 +266,28 @@ class WorkerDesk:
         worker = self.table.remove(peer, is_lost=lost_at is not None)
         self.has_changed = True
         if worker is not None:
-            entries = [*worker.held.values(), *worker.kept.values()]
-            if lost_at is not None and worker.held:
-                self._doubt(worker, entries.pop(0), lost_at, at_ms)
-            self.ledger.kept -= len(worker.kept)
+            held, kept = list(worker.held.values()), list(worker.kept.values())
+            self.ledger.kept -= len(kept)
             worker.held.clear()
             worker.kept.clear()
-            self.dispatcher.put_back(entries, at_ms)
+            if lost_at is None:
+                self.dispatcher.put_back([*held, *kept], at_ms)
+            else:
+                self.dispatcher.put_back(kept, at_ms)
+                self._doubt(peer, held, lost_at, at_ms)
             self.dispatcher.forget(worker)
             if worker.reserved:
                 self.dispatcher.look_for_room()
 
-    def _doubt(self, worker: Worker, entry: Slice, now: float, at_ms: int) -> None:
-        """The slice that a lost worker ran waits in no queue until it is known how that worker ended."""
-        self.dispatcher.set_aside(entry, at_ms)
-        self._in_doubt[worker.peer] = entry, now + EXIT_BEATS * self.beat_s
+    def _doubt(self, peer: str, held: list[Slice], now: float, at_ms: int) -> None:
+        """What a lost worker held waits in no queue until it is known how that worker ended."""
+        for entry in held:
+            self.dispatcher.set_aside(entry, at_ms)
+        self._in_doubt[peer] = held, now + EXIT_BEATS * self.beat_s
 
     def _end_doubt(self, peer: str) -> None:
-        entry, _ = self._in_doubt.pop(peer, (None, 0.0))
-        if entry is not None:
+        held, _ = self._in_doubt.pop(peer, ((), 0.0))
+        for entry in reversed(held):
             self.dispatcher.queue_first(entry)
 
     # --- what others say of workers
@@ -305,11 +307,19 @@ class WorkerDesk:
                 self.last_exit = described(exit_)
             if exit_.doing and not is_lost and (worker is None or not worker.is_ready):
                 self._start_failed(exit_)
-            found = suspects(exit_, worker, self.ledger, is_lost=is_lost)
-            for entry in found:
+            for entry in (found := self._suspects(exit_, worker)):
                 self._blame(entry, exit_, now, at_ms, is_certain=len(found) == 1)
         self._release(peer, at_ms)
         self._end_doubt(peer)
+
+    def _suspects(self, exit_: ProcessExit, worker: Worker | None) -> list[Slice]:
+        if not self.table.is_fenced(exit_.proc_id):
+            return suspects(exit_, worker, self.ledger.unfinished)
+        held, _ = self._in_doubt.get(exit_.proc_id, (None, 0.0))
+        if held is None:  # word of the end came late, and what it held may run elsewhere
+            entry = self.ledger.unfinished.get(-1 if exit_.running is None else exit_.running)
+            held = [entry] if entry is not None else []
+        return suspects_of_lost(exit_, [entry for entry in held if entry.item[0] in self.ledger.unfinished])
 
     def _start_failed(self, exit_: ProcessExit) -> None:
         is_any_ready = any(worker.is_ready for worker in self.table.members.values())

@@ -18,7 +18,7 @@ from tsd.errors import LocalWireError, RemoteWireError
 from tsd.mesh.codec import Codec
 
 PRODUCT = Codec(KINDS)
-EXIT = {"proc_id": "ex/1", "ex_id": "ex", "exit_code": 0, "signal": None}
+EXIT = {"proc_id": "ex/1/w1.1", "ex_id": "ex", "exit_code": 0, "signal": None}
 
 
 @attrs.frozen(kw_only=True)

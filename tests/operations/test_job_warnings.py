@@ -7,6 +7,7 @@ import attrs
 import pytest
 
 from tests.support.pipelines import REGISTRY
+from tsd.errors import JobInvalid
 from tsd.operations import BatchProcessor, OpConfig, operation, opt
 from tsd.operations.job import validate_job
 from tsd.operations.job_warnings import text_of
@@ -172,3 +173,44 @@ def test_a_config_that_reads_all_options_has_no_unknown_ones():
     )
 
     assert (checked.warnings, checked.unknown_options) == ((), ("operations[1].whatever",))
+
+
+# --- values in messages ---------------------------------------------------------------------------
+
+
+def faults_of(**fields):
+    with pytest.raises(JobInvalid) as info:
+        validate_job({"name": "x", "operations": [READER, {"_op": "noop"}], **fields}, registry=REGISTRY)
+    return info.value
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"), [(None, "null"), (True, "true"), (5, "5"), ([1, None], "[1, null]"), ({}, "{}")]
+)
+def test_values_in_messages_are_json(value, shown):
+    assert faults_of(name=value).title == f"Validation failed for job config: {shown}"
+    error = faults_of(operations=[READER, {"_op": value}])
+    assert error.title == f"Validation failed for operation config: {shown}"
+    error = faults_of(operations=[READER, {"_op": "noop", "_connection": value or "gone"}])
+    assert "None" not in str(error)
+    assert "True" not in str(error)
+
+
+def test_what_is_not_there_is_undefined_as_in_teraslice():
+    assert faults_of(operations=[READER, {}]).title == "Validation failed for operation config: undefined"
+
+
+def test_a_dead_letter_action_that_is_misspelt_is_suggested():
+    error = faults_of(operations=[READER, {"_op": "noop", "_dead_letter_action": "trow"}])
+
+    assert str(error).endswith(
+        '"trow" is none of throw, log, none, store, and no API of the job has this name; did you mean throw?'
+    )
+
+
+def test_an_unknown_key_in_an_object_of_an_option_is_told():
+    rule = {"feild": "a", "value": 1}
+
+    assert texts_of(
+        {"_op": "filter", "field": "a", "value": 2, "exception_rules": [rule | {"field": "a"}]}
+    ) == ["operations[1].exception_rules[0].feild is no option of filter; did you mean field?"]

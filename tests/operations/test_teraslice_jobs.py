@@ -9,8 +9,9 @@ from tsd.assets.host import this_host
 from tsd.assets.resolve import BuiltIn, resolve
 from tsd.core.assets import AssetRecord
 from tsd.errors import AssetError, JobInvalid
-from tsd.operations.job import AssetNames, asset_identifiers, validate_job
+from tsd.operations.job import asset_identifiers, validate_job
 from tsd.operations.job_warnings import text_of
+from tsd.operations.qualifiers import AssetNames
 from tsd.operations.registry import Registry
 from tsd.teraslice_bundles import BUNDLES
 

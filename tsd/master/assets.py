@@ -20,7 +20,7 @@ from tsd.errors import AssetError, InvalidRequest, NotFound, NotReady, StateErro
 from tsd.master.bundlecheck import BundleChecker
 from tsd.master.bundles import BundleFiles, Incoming
 from tsd.master.childprocess import WITHIN_S
-from tsd.operations.job import AssetNames
+from tsd.operations.qualifiers import AssetNames
 from tsd.store.listing import Page
 from tsd.store.store import Store
 

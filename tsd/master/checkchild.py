@@ -27,8 +27,9 @@ from tsd.assets.folders import AssetFolders
 from tsd.assets.manifest import FILE_NAME, read_manifest
 from tsd.errors import AssetError, JobInvalid
 from tsd.operations.bundled import OperationBundle, where
-from tsd.operations.job import AssetNames, ValidatedJob, validate_job
+from tsd.operations.job import ValidatedJob, validate_job
 from tsd.operations.listed import offers_of
+from tsd.operations.qualifiers import AssetNames
 from tsd.operations.registry import Registry
 
 MEMORY_B = 4 * 1024**3

@@ -48,7 +48,9 @@ class JobService:
             JobInvalid: It can not run.
         """
         if "operations" not in job or job["operations"] in (None, False, "", 0):
-            raise InvalidRequest("No job was posted")
+            has_more = isinstance(job, dict) and job.keys() - {"operations"}
+            more = ": it has no `operations`, a list of a reader and processors" if has_more else ""
+            raise InvalidRequest(f"No job was posted{more}")
         if job.get("job_id"):
             raise Unprocessable("Job cannot include a job_id on submit")
         checked = await self.checker.check(job)

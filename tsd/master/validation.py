@@ -26,8 +26,10 @@ from tsd.master.assets import AssetService
 from tsd.master.checkchild import Question, decode_answer
 from tsd.master.childprocess import WITHIN_S, CheckWorker, Child, ask_child
 from tsd.master.turns import Turns
-from tsd.operations.job import AssetNames, ValidatedJob, asset_identifiers, validate_job
+from tsd.operations.job import ValidatedJob, asset_identifiers, validate_job
+from tsd.operations.qualifiers import AssetNames
 from tsd.operations.registry import Registry
+from tsd.shown import bare
 
 THREADS_AT_ONCE = 2
 """More would only wait for the interpreter."""
@@ -181,7 +183,7 @@ class JobChecker:
                 modules=_folders_of(self.modules),
                 who=f"the check of {name}" if name else who,
             )
-        title = f"Validation failed for job config: {job.get('name', 'undefined')}"
+        title = f"Validation failed for job config: {bare(job.get('name', 'undefined'))}"
         raise JobInvalid(title, [(path, reason), *_asset_faults(job, names)])
 
     @asynccontextmanager

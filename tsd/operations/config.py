@@ -29,6 +29,7 @@ _CHOICES = "tsd.choices"
 _DEPRECATED = "tsd.deprecated"
 _SECRET = "tsd.secret"  # noqa: S105 - the name of a marker
 _SCHEMA = "tsd.schema"
+_KEYS = "tsd.keys"
 
 STORE_ACTION = "store"
 """Rejected records become dead letters in the store of the cluster; an API of the job with this name wins."""
@@ -46,6 +47,7 @@ def opt(
     deprecated: str | None = None,
     secret: bool = False,
     schema: Mapping[str, Any] | None = None,
+    keys: tuple[str, ...] = (),
 ) -> Any:
     """Declare an option; use it as the value of a field of a config class.
 
@@ -60,6 +62,7 @@ def opt(
         deprecated: Why not to use it; supplying it warns.
         secret: Never show the value.
         schema: JSON Schema of the raw value, for a converter that is none of `tsd.operations.formats`.
+        keys: The keys that the value, or each object in a list of them, may have; others are told as unknown.
     """
     if choices is not None and convert is None:
         convert = formats.one_of(choices)
@@ -73,6 +76,7 @@ def opt(
         _DEPRECATED: deprecated,
         _SECRET: secret,
         _SCHEMA: schema,
+        _KEYS: keys,
     }
     if isinstance(default, list | dict):
         return attrs.field(factory=default.copy, metadata=metadata)
@@ -160,11 +164,13 @@ class Note:
         field: Name of the option in the job.
         is_deprecation: It is deprecated; else it is unknown, and was kept.
         description: For people.
+        known: What an unknown one could have been.
     """
 
     field: str
     is_deprecation: bool
     description: str
+    known: tuple[str, ...] = ()
 
 
 ConfigT = TypeVar("ConfigT", bound=BaseConfig)
@@ -208,7 +214,8 @@ def load(
     extra = {name: value for name, value in raw.items() if name not in known}
     if is_strict:
         faults += [(_join(path, name), "unknown option") for name in extra]
-    notes += [Note(field=name, is_deprecation=False, description="unknown option, kept") for name in extra]
+    notes += [_unknown(name, tuple(known)) for name in extra]
+    notes += _unknown_keys(known, raw)
     if faults:
         raise JobInvalid(title, faults)
     try:
@@ -219,6 +226,26 @@ def load(
     if faults := [(_join(path, name), message) for name, message in config.faults()]:
         raise JobInvalid(title, faults)
     return config, notes
+
+
+def _unknown(field: str, known: tuple[str, ...]) -> Note:
+    return Note(field=field, is_deprecation=False, description="unknown option, kept", known=known)
+
+
+def _unknown_keys(
+    known: Mapping[str, tuple["attrs.Attribute[Any]", Any]], raw: Mapping[str, Any]
+) -> Iterator[Note]:
+    """Unknown keys in objects whose keys are declared."""
+    for wire, (attribute, _) in known.items():
+        keys = attribute.metadata[_KEYS]
+        if not keys or wire not in raw:
+            continue
+        value = raw[wire]
+        holders = [(wire, value)] if isinstance(value, dict) else []
+        if isinstance(value, list):
+            holders = [(f"{wire}[{i}]", each) for i, each in enumerate(value) if isinstance(each, dict)]
+        for path, holder in holders:
+            yield from (_unknown(f"{path}.{name}", keys) for name in holder if name not in keys)
 
 
 def to_wire(config: BaseConfig) -> dict[str, Any]:

@@ -5,6 +5,8 @@ import re
 import time
 from datetime import UTC, datetime, timedelta
 
+from tsd.shown import in_json
+
 _MATH = re.compile(r"now((?:[+-]\d+[yMwdhms])*)", re.ASCII)
 _STEP = re.compile(r"([+-]\d+)([yMwdhms])", re.ASCII)
 _STEP_MS = {
@@ -53,7 +55,7 @@ def parse_time(value: object, *, now: int | None = None) -> int:
             return _from_datetime(datetime.fromisoformat(text))
         except ValueError:
             pass
-    raise ValueError(f"{value!r} is no point in time: epoch milliseconds, ISO text, or now-1h")
+    raise ValueError(f"{in_json(value)} is no point in time: epoch milliseconds, ISO text, or now-1h")
 
 
 def data_time(value: object) -> int:
@@ -63,7 +65,7 @@ def data_time(value: object) -> int:
         ValueError: It is no point in time.
     """
     if isinstance(value, str) and value.lstrip().startswith("now"):
-        raise ValueError(f"{value[:80]!r} is no point in time")
+        raise ValueError(f"{in_json(value)} is no point in time")
     return parse_time(value)
 
 

@@ -6,78 +6,23 @@ from typing import Any
 
 import attrs
 
-from tsd.durations import parse_duration
 from tsd.errors import AssetError, JobInvalid
 from tsd.operations import formats
 from tsd.operations.base import Definition
-from tsd.operations.config import BUILT_IN_ACTIONS, BaseConfig, Note, load, options_of, to_wire
+from tsd.operations.config import BUILT_IN_ACTIONS, BaseConfig, Note, load, to_wire
+from tsd.operations.job_fields import KEPT_FIELDS, OF_KUBERNETES, fields_of, is_remark, read_assets
 from tsd.operations.job_warnings import THE_JOB, Subject, WarningKind, warning
+from tsd.operations.qualifiers import NO_ASSETS, AssetNames, qualify
 from tsd.operations.registry import Registry
-from tsd.shown import did_you_mean
+from tsd.shown import bare, did_you_mean, in_json
 from tsd.teraslice_bundles import BUNDLES, public_name
 
-WORKERS_MAX = 1_000_000
-"""More workers than anybody has; a request for more is a mistake."""
-SLICERS_MAX = 10_000
-"""All slicers of an execution are in the memory of its controller."""
-_MOST_WORKERS_BY_DEFAULT = 5
 _MIXED = "cpu/memory can't be mixed with resource settings of the same type"
 _UNLINKED = "An operation with a _api_name keyword must link it to a valid api configuration on the job"
 _RESOURCES = {
     "cpu": ("resources_requests_cpu", "resources_limits_cpu"),
     "memory": ("resources_requests_memory", "resources_limits_memory"),
 }
-
-OF_KUBERNETES = frozenset(
-    {
-        "cpu",
-        "cpu_execution_controller",
-        "ephemeral_storage",
-        "external_ports",
-        "kubernetes_image",
-        "memory",
-        "memory_execution_controller",
-        "pod_spec_override",
-        "prom_metrics_add_default",
-        "prom_metrics_enabled",
-        "prom_metrics_port",
-        "resources_limits_cpu",
-        "resources_limits_memory",
-        "resources_requests_cpu",
-        "resources_requests_memory",
-        "targets",
-        "volumes",
-    }
-)
-"""Settings of jobs that mean something to Teraslice on Kubernetes only."""
-KEPT_FIELDS = frozenset(
-    {
-        "_context",
-        "_created",
-        "_deleted",
-        "_deleted_on",
-        "_failureReason",
-        "_has_errors",
-        "_slicer_stats",
-        "_status",
-        "_updated",
-        "ex",
-        "ex_id",
-        "job_id",
-        "metadata",
-        "recovered_execution",
-        "recovered_slice_type",
-        "relocatable",
-        "slicer_hostname",
-        "slicer_port",
-        "teraslice_version",
-        "warnings",
-    }
-)
-"""What is in the job or execution that a client has read, changed and sent back."""
-_BEGINS_OF_RANGES = tuple("0123456789^~*<>=")
-_REMARKS = frozenset({"comment", "_comment", "description", "_description"})
-_REMARK_MARKS = ("$", "__", "#", "//")
 
 Fault = tuple[str, str]
 _Loaded = tuple[str, Definition, BaseConfig]
@@ -100,26 +45,10 @@ class ValidatedJob:
     unknown_options: tuple[str, ...]
 
 
-@attrs.frozen(kw_only=True)
-class AssetNames:
-    """What the identifiers in the `assets` of a job stand for.
-
-    Attributes:
-        ids: Identifier to the id of the bundle that was chosen for it.
-        faults: Identifier to why there is none.
-        built_in: Identifiers of public bundles of Teraslice whose operations come with tsd, to what to say of
-            a bundle of this name that the cluster has and that was not chosen; empty when it has none.
-    """
-
-    ids: Mapping[str, str] = attrs.field(factory=dict)
-    faults: Mapping[str, str] = attrs.field(factory=dict)
-    built_in: Mapping[str, str] = attrs.field(factory=dict)
-
-
 def asset_identifiers(raw: Mapping[str, Any]) -> list[str]:
     """The identifiers in the `assets` of a posted job, once each; none when they are not a list of texts."""
     try:
-        return _assets(raw.get("assets")) or []
+        return read_assets(raw.get("assets")) or []
     except ValueError:
         return []
 
@@ -130,7 +59,7 @@ def validate_job(
     registry: Registry,
     connectors: Collection[str] = (),
     cpu_count: int = 1,
-    assets: AssetNames = AssetNames(),
+    assets: AssetNames = NO_ASSETS,
     on_check: Callable[[str, str], None] | None = None,
 ) -> ValidatedJob:
     """Check a job.
@@ -171,7 +100,7 @@ class _Check:
     ) -> None:
         self._raw = raw
         self._assets = assets
-        self._given = _qualify(raw, assets)
+        self._given = qualify(raw, assets)
         self._registry = registry
         self._connections = connections
         self._cpu_count = cpu_count
@@ -216,7 +145,7 @@ class _Check:
 
     def _top_level(self) -> dict[str, Any]:
         raw, job, faults = self._raw, dict[str, Any](), list[Fault]()
-        for name, (default, convert) in _fields(self._cpu_count).items():
+        for name, (default, convert) in fields_of(self._cpu_count).items():
             if name not in raw:
                 job[name] = copy.copy(default)
             if name not in raw and name != "operations":
@@ -239,7 +168,7 @@ class _Check:
         ]
         self._note_unknown_fields([name for name in raw if name not in job], known=job)
         if faults:
-            self._fail(f"Validation failed for job config: {raw.get('name', 'undefined')}", faults)
+            self._fail(f"Validation failed for job config: {_shown_name(raw, 'name')}", faults)
         return job | {name: value for name, value in raw.items() if name not in job}
 
     def _assets_faults(self, assets: list[str]) -> Iterator[Fault]:
@@ -268,11 +197,14 @@ class _Check:
                 yield path, f"Invalid Operation config in operations, got {_type_name(entry)}"
                 continue
             connection = entry.get("_connection")
-            if connection and connection not in self._connections:
+            if connection and not self._is_configured(connection):
                 yield (
                     f"{path}._connection",
-                    f'Operation {entry.get("_op")} refers to connection "{connection}" which is unavailable',
+                    _unavailable(f"Operation {_shown_name(entry, '_op')}", connection),
                 )
+
+    def _is_configured(self, connection: Any) -> bool:
+        return isinstance(connection, str) and connection in self._connections
 
     def _apis_faults(self, apis: list[Any]) -> Iterator[Fault]:
         seen: set[str] = set()
@@ -290,10 +222,10 @@ class _Check:
                 seen.add(name)
             key = "_connection" if entry.get("_connection") else "connection"
             connection = entry.get(key)
-            if connection and connection not in self._connections:
+            if connection and not self._is_configured(connection):
                 yield (
                     f"{path}.{key}",
-                    f'API {name} refers to connection "{connection}" which is unavailable',
+                    _unavailable(f"API {_shown_name(entry, '_name')}", connection),
                 )
 
     # --- operations and APIs --------------------------------------------------------------------
@@ -308,7 +240,7 @@ class _Check:
             if not isinstance(entry, dict):
                 continue
             path, name = f"{key}[{i}]", entry.get(name_key)
-            title = f"Validation failed for {kind} config: {name}"
+            title = f"Validation failed for {kind} config: {_shown_name(entry, name_key)}"
             if not isinstance(name, str) or not name:
                 if kind == "operation":
                     self._fail(
@@ -360,9 +292,8 @@ class _Check:
                 )
                 continue
             self._unknown.append(f"{path}.{note.field}")
-            if not (config.keeps_unknown or note.field in config.known_elsewhere or _is_remark(note.field)):
-                known = [option.name for option in options_of(type(config))]
-                self._warn_unknown(subject, f"{path}.{note.field}", f"no option of {name}", known)
+            if not (config.keeps_unknown or note.field in config.known_elsewhere or is_remark(note.field)):
+                self._warn_unknown(subject, f"{path}.{note.field}", f"no option of {name}", note.known)
 
     def _note_unknown_fields(self, names: list[str], *, known: Mapping[str, Any]) -> None:
         self._unknown += names
@@ -370,7 +301,7 @@ class _Check:
             if name in OF_KUBERNETES:
                 what = "a setting of Teraslice on Kubernetes and does nothing here"
                 self._warn_unknown(THE_JOB, name, what, ())
-            elif name not in KEPT_FIELDS and not _is_remark(name):
+            elif name not in KEPT_FIELDS and not is_remark(name):
                 self._warn_unknown(THE_JOB, name, "no setting of a job", known)
 
     def _warn_unknown(self, subject: Subject, path: str, what: str, known: Iterable[str]) -> None:
@@ -403,10 +334,11 @@ class _Check:
                     f"identifier {asset}"
                 )
             elif not isinstance(name, str) or name not in names:
-                message = f"Could not find the associated api for {name}"
+                message = f"Could not find the associated api for {bare(name)}"
             else:
                 continue
-            self._fail(f"Validation failed for operation config: {op}", [(f"operations[{i}].{key}", message)])
+            title = f"Validation failed for operation config: {_shown_name(self._entry(i), '_op')}"
+            self._fail(title, [(f"operations[{i}].{key}", message)])
 
     def _entry(self, index: int) -> Mapping[str, Any]:
         entry = self._raw["operations"][index]
@@ -420,10 +352,10 @@ class _Check:
             if action in BUILT_IN_ACTIONS or action in names:
                 continue
             kind = "operation" if path.startswith("operations") else "api"
-            fault = (
-                f"{path}._dead_letter_action",
-                f"{action!r} is none of {', '.join(BUILT_IN_ACTIONS)}, and no API of the job has this name",
-            )
+            meant = did_you_mean(action, [*BUILT_IN_ACTIONS, *names])
+            words = ", ".join(BUILT_IN_ACTIONS)
+            message = f"{in_json(action)} is none of {words}, and no API of the job has this name{meant}"
+            fault = (f"{path}._dead_letter_action", message)
             self._fail(f"Validation failed for {kind} config: {definition.name}", [fault])
 
     def _cross_checks(self, job: dict[str, Any], loaded: list[_Loaded]) -> None:
@@ -456,118 +388,18 @@ class _Check:
                 )
 
 
-def _is_remark(name: str) -> bool:
-    """Whether a name is that of a note to people or tools: `$schema`, `__metadata`, `_comment`."""
-    return name in _REMARKS or name.startswith(_REMARK_MARKS)
+def _unavailable(who: str, connection: Any) -> str:
+    return f'{who} refers to connection "{bare(connection)}" which is unavailable'
+
+
+def _shown_name(entry: Mapping[str, Any], key: str) -> str:
+    """What stands there as name, as JSON has it; `undefined`, as in Teraslice, when nothing does."""
+    return bare(entry[key]) if key in entry else "undefined"
 
 
 def _api_names(job: Mapping[str, Any]) -> set[str]:
     names = (api.get("_name") for api in job["apis"] if isinstance(api, dict))
     return {name for name in names if isinstance(name, str)}
-
-
-def _qualify(raw: dict[str, Any], assets: AssetNames) -> dict[str, str]:
-    """Write the ids of bundles into the names of operations and APIs: `op@name:1.x` becomes `op@<id>`.
-
-    A qualifier that means a public bundle of Teraslice whose operations are built in is taken away.
-
-    Args:
-        raw: A job as posted; changed in place. A qualifier that is none of the job's identifiers stays.
-        assets: What identifiers stand for.
-
-    Returns:
-        The names that were written, and for each what stood there.
-    """
-    given_names: dict[str, str] = {}
-    for key in ("operations", "apis"):
-        entries = raw.get(key)
-        for entry in entries if isinstance(entries, list) else ():
-            if not isinstance(entry, dict):
-                continue
-            for key_of_name in ("_op", "_name", "_api_name", "api_name", "_dead_letter_action"):
-                given = entry.get(key_of_name)
-                if not isinstance(given, str):
-                    continue
-                qualified = _qualified(given, assets, has_tag=key_of_name != "_op")
-                if qualified is not None:
-                    entry[key_of_name] = qualified
-                    given_names.setdefault(qualified, given)
-    return given_names
-
-
-def _qualified(name: str, assets: AssetNames, *, has_tag: bool) -> str | None:
-    base, at, asset = name.partition("@")
-    if not at:
-        return None
-    if asset in assets.ids:
-        return f"{base}@{assets.ids[asset]}"
-    # An API may have a tag behind the bundle, and the identifier of the bundle has colons itself.
-    identifier, colon, tag = asset.rpartition(":")
-    if has_tag and colon and identifier in assets.ids:
-        return f"{base}@{assets.ids[identifier]}:{tag}"
-    if asset in assets.built_in:
-        return base
-    if has_tag and colon and identifier in assets.built_in:
-        return f"{base}:{tag}"
-    if _is_unlisted_public(asset, assets):
-        is_tag = has_tag and colon and not tag.startswith(_BEGINS_OF_RANGES)
-        return f"{base}:{tag}" if is_tag else base
-    return None
-
-
-def _is_unlisted_public(asset: str, assets: AssetNames) -> bool:
-    """Whether a qualifier means a public bundle of Teraslice that the job's `assets` leave out altogether."""
-    public = public_name(asset)
-    listed = [*assets.ids, *assets.built_in, *assets.faults]
-    return public is not None and all(public_name(each) != public for each in listed)
-
-
-def _fields(cpu_count: int) -> dict[str, tuple[Any, Callable[[Any], Any]]]:
-    """Default and converter of each top-level field, in the order in which faults are reported."""
-    return {
-        "active": (True, formats.boolean),
-        "analytics": (True, formats.boolean),
-        "assets": (None, _assets),
-        "autorecover": (False, formats.boolean),
-        "lifecycle": ("once", formats.one_of(("once", "persistent"))),
-        "max_retries": (3, formats.natural),
-        "name": ("Custom Job", formats.required_string),
-        "operations": ([], _operations),
-        "apis": ([], _apis),
-        "probation_window": (300_000, parse_duration),
-        "slicers": (1, formats.up_to(SLICERS_MAX)),
-        "workers": (max(1, min(cpu_count, _MOST_WORKERS_BY_DEFAULT)), formats.up_to(WORKERS_MAX)),
-        "stateful": (False, formats.boolean),
-        "labels": (None, _labels),
-        "env_vars": ({}, formats.environment),
-        "log_level": (None, formats.log_level),
-    }
-
-
-def _assets(value: Any) -> list[str] | None:
-    if value is None:
-        return None
-    if not isinstance(value, list):
-        raise ValueError("assets need to be of type array")  # noqa: TRY004 - a fault of the document
-    if not all(isinstance(asset, str) for asset in value):
-        raise ValueError("assets needs to be an array of strings")
-    return list(dict.fromkeys(value))
-
-
-def _operations(value: Any) -> list[Any]:
-    if not isinstance(value, list) or len(value) < 2:
-        raise ValueError("Operations need to be of type array with at least two operations in it")
-    return list(value)
-
-
-def _apis(value: Any) -> list[Any]:
-    if not isinstance(value, list):
-        raise ValueError("APIs is required to be an array")  # noqa: TRY004 - a fault of the document
-    return list(value)
-
-
-def _labels(value: Any) -> dict[str, Any] | None:
-    return None if value is None else formats.flat_object(value)
 
 
 def _type_name(value: Any) -> str:

@@ -24,7 +24,7 @@ from tsd.master.api.catalogue import ENDPOINTS
 from tsd.master.api.framing import JSON_TYPE, UnsupportedBody, decode_body, encode_json
 from tsd.master.api.gate import Gate
 from tsd.master.api.inflow import Inflow
-from tsd.master.api.paths import canonical_path
+from tsd.master.api.paths import canonical_path, verb_meant
 from tsd.master.api.problems import RETRY_AFTER_S, problem, status_of
 from tsd.master.api.routes import add_routes
 from tsd.master.api.upload import Upload, is_upload
@@ -241,6 +241,8 @@ async def _on_http_error(error: HTTPException) -> Response:
         target = request.scope.get("raw_path", b"").decode("latin1")
         query = request.scope["query_string"].decode("latin1")
         message = f"cannot {request.method} endpoint {target}{'?' if query else ''}{query}"
+        if isinstance(error, NotFound):
+            message += verb_meant(request.scope["path"], [each.path for each in ENDPOINTS])
     response = _answer(status, message)
     if isinstance(error, MethodNotAllowed) and error.valid_methods:
         response.headers["Allow"] = ", ".join(sorted(error.valid_methods))

@@ -12,7 +12,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from tsd.core.records import Status
 from tsd.operations.formats import LOG_LEVELS, SAFE_MAX
-from tsd.operations.job import SLICERS_MAX, WORKERS_MAX
+from tsd.operations.job_fields import SLICERS_MAX, WORKERS_MAX
 from tsd.operations.job_warnings import WarningKind
 from tsd.operations.schema import BOOLEAN, DURATION, whole_number
 

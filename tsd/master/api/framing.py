@@ -3,6 +3,7 @@
 A body is JSON whatever else its content type suggests, because `curl -d@job.json` calls it a form.
 """
 
+import json
 import zlib
 from typing import Any
 
@@ -63,11 +64,26 @@ def decode_body(
     try:
         value = msgspec.json.decode(raw.removeprefix(b"\xef\xbb\xbf"))
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise InvalidRequest(MALFORMED) from error
+        raise InvalidRequest(MALFORMED + _place_of_fault(raw)) from error
     if not isinstance(value, (dict, list)):
         raise InvalidRequest(MALFORMED)
     _check_depth(value)
     return value
+
+
+def _place_of_fault(raw: bytes) -> str:
+    """Where a body stops being JSON; empty for one line, which programs send that know the bare message."""
+    text = raw.decode("utf-8-sig", "replace").rstrip()
+    if "\n" not in text:
+        return ""
+    try:
+        json.loads(text)
+    except json.JSONDecodeError as error:
+        line = text.splitlines()[error.lineno - 1].strip()[:80] if text.splitlines() else ""
+        return f": line {error.lineno}, column {error.colno}: {error.msg[:1].lower()}{error.msg[1:]}: {line}"
+    except RecursionError:
+        pass
+    return ""
 
 
 def _check_type(content_type: str | None) -> None:

@@ -12,7 +12,7 @@ import attrs
 
 from tsd.durations import parse_duration
 from tsd.errors import InvalidRequest
-from tsd.operations.job import WORKERS_MAX
+from tsd.operations.job_fields import WORKERS_MAX
 
 _BOOLEANS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 BLANKS = "\t\n\v\f\r \u00a0\u1680\u2028\u2029\u202f\u205f\u3000\ufeff" + "".join(

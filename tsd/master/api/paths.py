@@ -1,5 +1,9 @@
 """One spelling for every path: `/V1/Jobs/<id>/_Stop/` and `/jobs/<id>/_stop` are the same."""
 
+from collections.abc import Iterable
+
+from tsd.shown import closest
+
 _ID_AT = {"jobs": 1, "ex": 1}
 _HAS_SLICERS = {"cluster", "txt"}
 
@@ -37,3 +41,23 @@ def _lower_words(segments: list[str]) -> list[str]:
     if kept is not None and len(words) > kept and words[:2] != ["ex", "errors"]:
         words[kept] = segments[kept]
     return words
+
+
+def verb_meant(path: str, known: Iterable[str]) -> str:
+    """`; did you mean /jobs/<id>/_stop?` for a path whose verb is misspelt or has no underscore; else empty.
+
+    Args:
+        path: In canonical form, and unknown.
+        known: The paths that there are, as they are declared.
+    """
+    *before, last = path.removeprefix("/").split("/")
+    if not before or not all([*before, last]):
+        return ""
+    declared = [each.removeprefix("/").split("/") for each in known]
+    verbs = [
+        each[-1]
+        for each in declared
+        if len(each) == len(before) + 1 and each[0] == before[0] and each[-1].startswith("_")
+    ]
+    verb = closest(last, verbs, cutoff=0.8)
+    return "" if verb is None else f"; did you mean /{'/'.join([*before, verb])}?"

@@ -17,7 +17,7 @@ from tsd.master.executions import StopOptions
 from tsd.master.lists import DEFAULT_SORT, ListQuery
 from tsd.master.nodes import DrainOptions
 from tsd.operations.formats import LOG_LEVELS
-from tsd.operations.job import WORKERS_MAX
+from tsd.operations.job_fields import WORKERS_MAX
 from tsd.operations.schema import DURATION_PATTERN
 from tsd.store import lucene
 from tsd.store.fields import (

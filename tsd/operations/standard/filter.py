@@ -52,6 +52,7 @@ class FilterConfig(OpConfig):
         [],
         convert=_rules,
         doc="objects with field, value, and regex true or false: a record that fits one stays",
+        keys=("field", "value", "regex"),
     )
 
     @property

@@ -9,7 +9,8 @@ from tsd.assets.manifest import FILE_NAME
 from tsd.assets.resolve import name_of
 from tsd.errors import AssetError
 from tsd.operations.bundled import OperationBundle
-from tsd.operations.job import AssetNames, asset_identifiers
+from tsd.operations.job import asset_identifiers
+from tsd.operations.qualifiers import AssetNames
 from tsd.operations.testing.errors import HarnessError
 from tsd.teraslice_bundles import public_name
 

@@ -9,7 +9,7 @@ import msgspec
 from tsd.operations.base import Definition, Kind
 from tsd.operations.config import ApiConfig, BaseConfig, OpConfig, Option, options_of
 from tsd.operations.registry import Registry
-from tsd.operations.standard.expressions import FUNCTIONS
+from tsd.operations.standard.arithmetic import FUNCTIONS
 from tsd.operations.standard.validators import VALIDATORS
 
 PAGE = "docs/operations.md"

@@ -104,7 +104,7 @@ class Record(dict[str, Any]):
         copy = type(self)(self)
         for name, value in self.items():
             if value.__class__ not in _PLAIN:
-                copy[name] = _clone(value)
+                copy[name] = cloned(value)
         metadata = getattr(self, "_metadata", None)
         if metadata is not None:
             copy._metadata = dict(metadata)  # noqa: SLF001 - its own class
@@ -175,7 +175,7 @@ class Record(dict[str, Any]):
             ValueError: It is neither.
         """
         is_text = isinstance(key, str) and key != ""
-        is_number = isinstance(key, int | float) and not isinstance(key, bool) and not math.isnan(key)
+        is_number = key.__class__ is int or (key.__class__ is float and math.isfinite(key))
         if not (is_text or is_number):
             raise ValueError(f"{key!r} is no key: text that is not empty, or a number")
         self.metadata["_key"] = key
@@ -244,6 +244,16 @@ class Record(dict[str, Any]):
         self.metadata[name] = now_ms() if value is None or value == "" else parse_time(value)
 
 
+def cloned(value: Any) -> Any:
+    """A copy of a value that shares nothing that can be changed, as deep as JSON goes."""
+    if value.__class__ in _PLAIN:
+        return value
+    try:
+        return _clone(value)
+    except RecursionError:
+        return _clone_deep(value)
+
+
 def _clone(value: Any) -> Any:
     if isinstance(value, Record):
         return value.clone()
@@ -252,6 +262,27 @@ def _clone(value: Any) -> Any:
     if isinstance(value, list):
         return [_clone(each) for each in value]
     return value
+
+
+def _clone_deep(value: Any) -> Any:
+    """As `_clone`, without going deeper into the stack for each level; slower."""
+    result: list[Any] = [None]
+    todo: list[tuple[Any, Any, Any]] = [(result, 0, value)]
+    while todo:
+        place, at, each = todo.pop()
+        if isinstance(each, Record):
+            place[at] = each.clone()
+        elif isinstance(each, dict):
+            made: Any = dict.fromkeys(each)
+            place[at] = made
+            todo += [(made, name, inner) for name, inner in each.items()]
+        elif isinstance(each, list):
+            made = [None] * len(each)
+            place[at] = made
+            todo += [(made, index, inner) for index, inner in enumerate(each)]
+        else:
+            place[at] = each
+    return result[0]
 
 
 def _restore(data: dict[str, Any], metadata: dict[str, Any], raw: bytes | None) -> Record:

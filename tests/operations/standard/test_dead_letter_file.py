@@ -75,7 +75,7 @@ def test_a_letter_tells_all_that_is_known(tmp_path):
     }
     assert datetime.fromisoformat(time).tzinfo is not None
     assert (metadata["_key"], metadata["from"]) == ("k", [1])
-    assert error.startswith("ValueError: invalid literal for int()")
+    assert error.startswith('ValueError: b: int("x"): the text is no whole number')
 
 
 def test_letters_of_a_failed_slice_are_written_too(tmp_path):

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tests.support.pipelines import checked, make_pipeline, run
 from tsd.errors import JobInvalid
 from tsd.operations import DataWindow, Record
-from tsd.operations.standard.paths import MISSING, get_path, set_path
+from tsd.operations.standard.paths import MISSING, drop_path, get_path, set_path
 
 
 def out(*ops):
@@ -160,7 +160,11 @@ TREES = st.recursive(
 def test_what_was_set_at_a_path_is_found_there_and_the_rest_stays(record, steps):
     path = ".".join(steps)
     before = copy.deepcopy(record)
-    set_path(record, path, "new")
+    try:
+        set_path(record, path, "new")
+    except ValueError:  # an array is in the way, and nothing changes
+        assert record == before
+        return
     assert get_path(record, path) == "new"
     for other in before:
         if other != steps[0]:
@@ -172,9 +176,20 @@ def test_a_path_leads_through_lists():
     set_path(record, "a.0.b", 5)
     set_path(record, "a.1", 6)
     assert record == {"a": [{"b": 5}, 6]}
-    set_path(record, "a.7.b", 7)
-    assert record == {"a": {"7": {"b": 7}}}
-    assert get_path(record, "a.7.c") is MISSING
+    set_path(record, "a.2.b", 7)
+    assert record == {"a": [{"b": 5}, 6, {"b": 7}]}
+    assert get_path(record, "a.2.c") is MISSING
+    drop_path(record, "a.1")
+    assert record == {"a": [{"b": 5}, {"b": 7}]}
+
+
+@pytest.mark.parametrize("path", ["a.7", "a.7.b", "a.b", "a.-1", "a.01", "a.0.c.x", "a.1.\u0661"])
+def test_an_array_in_the_way_is_never_overwritten(path):
+    record = {"a": [{"b": 1, "c": [1]}, []]}
+    before = copy.deepcopy(record)
+    with pytest.raises(ValueError, match="is an array and has no place"):
+        set_path(record, path, 1)
+    assert record == before
 
 
 def test_stdout_prints_a_record_a_line_and_passes_all_on(capsys):

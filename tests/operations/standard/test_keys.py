@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tests.support.pipelines import checked, make_pipeline, run
 from tsd.errors import JobInvalid
 from tsd.operations import DataWindow, Record
-from tsd.operations.standard.keys import truncated
+from tsd.operations.standard.geo import truncated
 from tsd.operations.standard.texts import joined, text_of
 
 
@@ -104,19 +104,20 @@ def test_another_name_of_the_key():
 @pytest.mark.parametrize(
     ("value", "expected"),
     [
-        ("33.43519, -111.87334", "33.4351, -111.8734"),
-        ({"lat": 33.43519, "lon": -111.87334}, {"lat": 33.4351, "lon": -111.8734}),
-        ([-111.87334, 33.43519], [-111.8734, 33.4351]),
+        ("33.43519, -111.87334", "33.4351, -111.8733"),
+        ({"lat": 33.43519, "lon": -111.87334}, {"lat": 33.4351, "lon": -111.8733}),
+        ([-111.87334, 33.43519], [-111.8733, 33.4351]),
         (
             {"type": "Point", "coordinates": [-111.87334, 33.43519]},
-            {"type": "Point", "coordinates": [-111.8734, 33.4351]},
+            {"type": "Point", "coordinates": [-111.8733, 33.4351]},
         ),
-        ("POINT (-111.87334 33.43519)", "POINT (-111.8734 33.4351)"),
-        ("ezs42", "42.6049,-5.6031"),
-        ("a word", "a word"),
+        ("POINT (-111.87334 33.43519)", "POINT (-111.8733 33.4351)"),
+        ("ezs42", "ezs42"),
+        (-0.00001, 0),
+        ("-111.87339", -111.8733),
     ],
 )
-def test_places_are_rounded_down(value, expected):
+def test_places_are_cut_off_toward_zero(value, expected):
     assert truncated(value, 4) == expected
 
 

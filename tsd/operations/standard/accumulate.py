@@ -11,8 +11,9 @@ from tsd.operations.base import operation
 from tsd.operations.config import OpConfig, opt
 from tsd.operations.holding import HoldingProcessor
 from tsd.operations.record import Record
-from tsd.operations.standard.grouping import group_id, key_of, value_reader
+from tsd.operations.standard.grouping import key_of, value_reader
 from tsd.operations.standard.held import HeldGroups
+from tsd.operations.standard.values import RECORD_FAULTS, identity, told
 from tsd.operations.windows import DataWindow
 
 
@@ -119,7 +120,11 @@ class AccumulateByKey(_Accumulator):
     def take(self, records: list[Record]) -> None:
         groups: dict[Any, list[Record]] = {}
         for record in records:
-            key = group_id(self._value_of(record))
+            try:
+                key = identity(self._value_of(record))
+            except RECORD_FAULTS as error:
+                self.reject(record, told(error))
+                continue
             if key is None:
                 self.reject(record, f"the record has no key: {self._key_name} is not set")
             else:

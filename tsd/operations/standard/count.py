@@ -4,17 +4,18 @@ from collections.abc import Callable
 from typing import Any
 
 import attrs
-import msgspec
 from typing_extensions import override
 
 from tsd.operations import formats
 from tsd.operations.base import BatchProcessor, operation
 from tsd.operations.config import OpConfig, opt
-from tsd.operations.record import Record
-from tsd.operations.standard.grouping import group_id, key_of, value_reader
+from tsd.operations.record import Record, cloned
+from tsd.operations.standard.grouping import key_of, value_reader
+from tsd.operations.standard.values import RECORD_FAULTS, canonical, identity, is_absent, told
 
 _MAX_VALUES = 1000
-_encode = msgspec.json.Encoder(order="deterministic").encode
+_TOO_ODD = "values that no key can be made of"
+"""Stands for values that are nested too deeply, and the like."""
 
 
 @attrs.define(kw_only=True)
@@ -48,10 +49,15 @@ class CountUnique(BatchProcessor):
         groups: dict[object, list[Record]] = {}
         for record in records:
             value = value_of(record)
-            if key_of(value) is None:
+            try:
+                key = key_of(value)
+            except RECORD_FAULTS as error:
+                self.reject(record, told(error))
+                continue
+            if key is None:
                 self.reject(record, f"the record has no value to count: {self.config.field} is not set")
             else:
-                groups.setdefault(group_id(value), []).append(record)
+                groups.setdefault(identity(value), []).append(record)
         return [self._counted(group) for group in groups.values()]
 
     def _counted(self, group: list[Record]) -> Record:
@@ -59,9 +65,9 @@ class CountUnique(BatchProcessor):
         result = Record(count=len(group), _key=value)
         for field, preserved_of in self._preserved:
             values = (preserved_of(record) for record in reversed(group))
-            last = next((value for value in values if group_id(value) is not None), None)
+            last = next((value for value in values if not is_absent(value)), None)
             if last is not None:
-                result[field] = last
+                result[field] = cloned(last)
         result.set_key(key_of(value))
         return result
 
@@ -95,11 +101,11 @@ class CountByField(BatchProcessor):
             return records
         by_id: dict[object, tuple[Any, int]] = {}
         for value in map(self._value_of, records):
-            name = group_id(value)
-            first, count = by_id.get(name, (value, 0))
+            name, shown = _named(value)
+            first, count = by_id.get(name, (shown, 0))
             by_id[name] = first, count + 1
         self._pending = {
-            "null" if name is None else _encode(value).decode(): count
+            "null" if name is None else canonical(value).decode(): count
             for name, (value, count) in by_id.items()
         }
         return records
@@ -116,3 +122,11 @@ class CountByField(BatchProcessor):
     def shutdown(self) -> None:
         if self.config.collect_metrics:
             self.log.info("field.counted", field=self.config.field, counts=self._counts)
+
+
+def _named(value: Any) -> tuple[object, Any]:
+    """What is equal for equal values, and the value to show."""
+    try:
+        return identity(value), value
+    except RECORD_FAULTS:
+        return _TOO_ODD, _TOO_ODD

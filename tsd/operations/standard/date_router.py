@@ -10,10 +10,11 @@ from typing_extensions import override
 from tsd.operations import formats
 from tsd.operations.base import BatchProcessor, operation
 from tsd.operations.config import OpConfig, opt
-from tsd.operations.dates import data_time, now_ms, to_datetime
+from tsd.operations.dates import EPOCH_UNITS, data_time, now_ms, to_datetime
 from tsd.operations.record import Record
 from tsd.operations.standard.paths import MISSING, get_path
 from tsd.operations.standard.routes import ROUTE
+from tsd.operations.standard.values import RECORD_FAULTS, told
 
 RESOLUTIONS = ("hourly", "daily", "monthly", "yearly", "weekly", "weekly_epoch")
 _WEEK_MS = 7 * 86_400_000
@@ -61,6 +62,9 @@ class DateRouterConfig(OpConfig):
     field: str | None = opt(
         None, convert=formats.optional_string, doc="path of the field that holds the date"
     )
+    epoch_unit: str = opt(
+        "ms", choices=tuple(EPOCH_UNITS), doc="what numbers in it count since 1970; tsd's own"
+    )
     use_clock_time: bool = opt(False, doc="take the time of day instead")
     resolution: str = opt("daily", choices=RESOLUTIONS, doc="how fine routes are; weeks begin on 1 January")
     date_delimiter: str = opt(".", choices=("-", "_", ".", "/", ""), doc="between the parts of a date")
@@ -87,9 +91,11 @@ class DateRouter(BatchProcessor):
         kept = []
         for record in records:
             try:
-                record.metadata[ROUTE] = self._route(_time_in(record, self.config.field))
-            except ValueError as error:
-                self.reject(record, f"field {self.config.field}: {error}")
+                record.metadata[ROUTE] = self._route(
+                    _time_in(record, self.config.field, self.config.epoch_unit)
+                )
+            except RECORD_FAULTS as error:
+                self.reject(record, told(error, f"field {self.config.field}: "))
             else:
                 kept.append(record)
         return kept
@@ -104,6 +110,6 @@ class DateRouter(BatchProcessor):
         return str(config.date_delimiter).join(texts)
 
 
-def _time_in(record: Record, path: str) -> int:
+def _time_in(record: Record, path: str, unit: str) -> int:
     value: Any = get_path(record, path)
-    return data_time(None if value is MISSING else value)
+    return data_time(None if value is MISSING else value, unit)

@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import attrs
-import msgspec
 from typing_extensions import override
 
 from tsd.operations import formats
@@ -12,10 +11,11 @@ from tsd.operations.base import operation
 from tsd.operations.config import OpConfig, opt
 from tsd.operations.dates import data_time
 from tsd.operations.record import Record
-from tsd.operations.standard.paths import MISSING, get_path, set_path
+from tsd.operations.standard.grouping import value_reader
+from tsd.operations.standard.paths import get_path, set_path
+from tsd.operations.standard.values import RECORD_FAULTS, identity, told
 from tsd.operations.windows import WindowProcessor
 
-_encode = msgspec.json.Encoder(order="sorted").encode
 PREFERENCES: Mapping[str, Callable[[int, int], bool]] = {
     "oldest": lambda new, old: new < old,
     "newest": lambda new, old: new > old,
@@ -51,24 +51,31 @@ class DedupeConfig(OpConfig):
 
 @operation("dedupe", config=DedupeConfig)
 class Dedupe(WindowProcessor):
-    """Keeps the first record of each key in a slice, or in a window. Those without a key all stay."""
+    """Keeps the first record of each key in a slice, or in a window. Those without a key all stay.
+
+    Keys are equal as JSON values are: 1 is 1.0, and neither true nor "1"; arrays and objects count.
+    """
+
+    @override
+    def initialize(self) -> None:
+        self._value_of = value_reader(self.config.field or None)
 
     @override
     def apply(self, records: list[Record]) -> list[Record]:
         first: dict[Any, Record] = {}
         kept = []
+        value_of = self._value_of
         for record in records:
-            key = self._key(record)
+            try:
+                key = identity(value_of(record))
+            except RECORD_FAULTS as error:
+                self.reject(record, told(error))
+                continue
             if key is None or (survivor := first.setdefault(key, record)) is record:
                 kept.append(record)
             else:
                 self._adjust(survivor, record)
         return kept
-
-    def _key(self, record: Record) -> Any:
-        field = self.config.field
-        value = get_path(record, field) if field else record.metadata.get("_key")
-        return None if value is None or value is MISSING else comparable(value)
 
     def _adjust(self, survivor: Record, other: Record) -> None:
         for rule in self.config.adjust_time:
@@ -77,14 +84,10 @@ class Dedupe(WindowProcessor):
             new = _time(value)
             old = _time(get_path(survivor, field))
             if new is not None and (old is None or better(new, old)):
-                set_path(survivor, field, value)
-
-
-def comparable(value: Any) -> Any:
-    """Something hashable that is equal for equal values only: 1 is not true, and arrays and objects count."""
-    if isinstance(value, dict | list):
-        return bytes(_encode(value))
-    return (isinstance(value, bool), value)
+                try:
+                    set_path(survivor, field, value)
+                except ValueError as error:
+                    self.reject(other, error)
 
 
 def _time(value: Any) -> int | None:

@@ -1,6 +1,5 @@
 """set_field, copy_field, drop_field, remove_empty_fields, copy_metadata_field: edit fields of records."""
 
-import copy
 from typing import Any
 
 import attrs
@@ -9,8 +8,9 @@ from typing_extensions import override
 from tsd.operations import formats
 from tsd.operations.base import BatchProcessor, operation
 from tsd.operations.config import OpConfig, opt
-from tsd.operations.record import Record
+from tsd.operations.record import Record, cloned
 from tsd.operations.standard.paths import MISSING, drop_path, get_path, set_path
+from tsd.operations.standard.values import RECORD_FAULTS, told
 from tsd.operations.windows import WindowProcessor
 
 
@@ -24,7 +24,10 @@ def _some_value(value: Any) -> Any:
 class SetFieldConfig(OpConfig):
     """Options of set_field."""
 
-    field: str = opt(convert=formats.required_string, doc="path of the field; objects on the way are made")
+    field: str = opt(
+        convert=formats.required_string,
+        doc="path of the field; objects on the way are made, an array in the way rejects the record",
+    )
     value: Any = opt(convert=_some_value, doc="its value")
     overwrite: bool = opt(False, doc="also when the field is there, even as null")
 
@@ -36,11 +39,16 @@ class SetField(WindowProcessor):
     @override
     def apply(self, records: list[Record]) -> list[Record]:
         field, value, overwrite = self.config.field, self.config.value, self.config.overwrite
-        is_shared = isinstance(value, dict | list)
+        kept = []
         for record in records:
             if overwrite or get_path(record, field) is MISSING:
-                set_path(record, field, copy.deepcopy(value) if is_shared else value)
-        return records
+                try:
+                    set_path(record, field, cloned(value))
+                except RECORD_FAULTS as error:
+                    self.reject(record, told(error))
+                    continue
+            kept.append(record)
+        return kept
 
 
 @attrs.define(kw_only=True)
@@ -59,13 +67,21 @@ class CopyField(WindowProcessor):
     @override
     def apply(self, records: list[Record]) -> list[Record]:
         source, destination = self.config.source, self.config.destination
+        is_move = self.config.delete_source and source != destination
+        kept = []
         for record in records:
             value = get_path(record, source)
             if value is not MISSING and value is not None:
-                set_path(record, destination, value)
-            if self.config.delete_source and source != destination:
+                try:
+                    # a copy: what is changed in one place later must not change in the other
+                    set_path(record, destination, cloned(value))
+                except RECORD_FAULTS as error:
+                    self.reject(record, told(error))
+                    continue
+            if is_move:
                 drop_path(record, source)
-        return records
+            kept.append(record)
+        return kept
 
 
 @attrs.define(kw_only=True)
@@ -123,8 +139,15 @@ class CopyMetadataField(BatchProcessor):
     @override
     def on_batch(self, records: list[Record]) -> list[Record]:
         name, destination = self.config.meta_key, self.config.destination
+        kept = []
         for record in records:
             value = record.metadata.get(name, MISSING)
             if value is not MISSING:
-                set_path(record, destination, value)
-        return records
+                try:
+                    # a copy: records of a slice share the metadata that its reader gave them
+                    set_path(record, destination, cloned(value))
+                except RECORD_FAULTS as error:
+                    self.reject(record, told(error))
+                    continue
+            kept.append(record)
+        return kept

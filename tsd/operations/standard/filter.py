@@ -11,7 +11,10 @@ from tsd.operations.base import BatchProcessor, operation
 from tsd.operations.config import OpConfig, opt
 from tsd.operations.record import Record
 from tsd.operations.standard.paths import MISSING, get_path
-from tsd.operations.standard.validators import VALIDATORS, compile_regex, ip_test, same, validator_name
+from tsd.operations.standard.regexes import compile_regex
+from tsd.operations.standard.texts import text_of
+from tsd.operations.standard.validators import VALIDATORS, ip_test, make_validator, validator_name
+from tsd.operations.standard.values import RECORD_FAULTS, same, told
 
 _KINDS = ("match", "regex", "ip_range", "validator", "size")
 _WHOLE = "doc"
@@ -95,9 +98,9 @@ def make_test(config: FilterConfig) -> Test:
             (limit,) = [formats.number(value) for value in wanted]
             return lambda value: rough_size(value) > limit
         case "validator":
-            validate = VALIDATORS.get(config.validation_function or "")
-            arguments = config.validation_function_args
-            return lambda value: validate is not None and validate(value, arguments)
+            if config.validation_function is None:
+                return lambda _value: False
+            return make_validator(config.validation_function, config.validation_function_args)
     return _match_test(wanted)
 
 
@@ -110,7 +113,14 @@ def _match_test(wanted: list[Any]) -> Test:
 
 def _regex_test(text: Any) -> Test:
     search = compile_regex(formats.required_string(text)).search
-    return lambda value: search(value if isinstance(value, str) else str(value)) is not None
+
+    def test(value: Any) -> bool:
+        if value.__class__ is str:
+            return search(value) is not None
+        # what is no text matches as JavaScript writes it; null, objects and what is missing have no text
+        return isinstance(value, str | int | float) and search(text_of(value)) is not None
+
+    return test
 
 
 def _any_of(tests: list[Test]) -> Test:
@@ -189,7 +199,12 @@ def _element(value: Any, index: int) -> Any:
 
 @operation("filter", config=FilterConfig)
 class Filter(BatchProcessor):
-    """Removes the records that match; with `invert` the others."""
+    """Removes the records that match; with `invert` the others.
+
+    Of an array any element may match. With `match`, values are equal as JSON has it: 1 is 1.0, and neither
+    true nor "1". A regular expression looks at text, and at numbers and booleans as JavaScript writes them;
+    null, objects and missing fields match none. A record that can not be tested is rejected.
+    """
 
     @override
     def initialize(self) -> None:
@@ -199,12 +214,15 @@ class Filter(BatchProcessor):
     @override
     def on_batch(self, records: list[Record]) -> list[Record]:
         wanted, matches, rules = self.config.keeps_matches, self._matches, self._rules
-        kept, removed = [], []
+        kept: list[Record] = []
+        removed: list[Record] = []
         for record in records:
-            if matches(record) is wanted or (rules and any(rule(record) for rule in rules)):
-                kept.append(record)
-            else:
-                removed.append(record)
+            try:
+                stays = matches(record) is wanted or (rules and any(rule(record) for rule in rules))
+            except RECORD_FAULTS as error:
+                self.reject(record, told(error))
+                continue
+            (kept if stays else removed).append(record)
         if self.config.filtered_to_dead_letter_queue:
             for record in removed:
                 self.reject(record, "the record was filtered out")

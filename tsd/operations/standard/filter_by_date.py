@@ -10,7 +10,7 @@ from tsd.durations import parse_duration
 from tsd.operations import formats
 from tsd.operations.base import BatchProcessor, operation
 from tsd.operations.config import OpConfig, opt
-from tsd.operations.dates import data_time, now_ms
+from tsd.operations.dates import EPOCH_UNITS, data_time, now_ms
 from tsd.operations.record import Record
 from tsd.operations.standard.paths import get_path
 
@@ -45,6 +45,9 @@ class FilterByDateConfig(OpConfig):
     date_field: str = opt(
         "date", convert=formats.required_string, doc="path of the field that holds the date"
     )
+    epoch_unit: str = opt(
+        "ms", choices=tuple(EPOCH_UNITS), doc="what numbers in it count since 1970; tsd's own"
+    )
     limit_past: str = opt("1week", convert=_limit, doc="a date, or how far back from now")
     limit_future: str = opt("1day", convert=_limit, doc="a date, or how far from now")
 
@@ -65,12 +68,12 @@ class FilterByDate(BatchProcessor):
 
     @override
     def on_batch(self, records: list[Record]) -> list[Record]:
-        now, field = now_ms(), self.config.date_field
+        now, field, unit = now_ms(), self.config.date_field, self.config.epoch_unit
         first, last = self._past(now, -1), self._future(now, 1)
         kept = []
         for record in records:
             try:
-                moment = data_time(get_path(record, field))
+                moment = data_time(get_path(record, field), unit)
             except ValueError:
                 continue
             if first <= moment <= last:

@@ -10,6 +10,7 @@ from tsd.operations import formats
 from tsd.operations.base import BatchProcessor, operation
 from tsd.operations.config import OpConfig, opt
 from tsd.operations.record import Record
+from tsd.operations.standard.paths import path_reader, unknown_of
 
 
 def _and_or(value: Any) -> str:
@@ -20,7 +21,7 @@ def _and_or(value: Any) -> str:
 class RequiredFieldsConfig(OpConfig):
     """Options of filter_by_required_fields."""
 
-    required_fields: list[str] = opt(convert=formats.string_list, doc="fields that must not be null")
+    required_fields: list[str] = opt(convert=formats.string_list, doc="paths of fields that must not be null")
     filter_type: str = opt("AND", convert=_and_or, doc="AND: all of them; OR: any")
     invert: bool = opt(False, doc="keep the records that lack them")
 
@@ -35,13 +36,15 @@ class FilterByRequiredFields(BatchProcessor):
     """Keeps the records that have all or any of the fields."""
 
     @override
+    def initialize(self) -> None:
+        self._readers = [path_reader(field) for field in self.config.required_fields]
+
+    @override
     def on_batch(self, records: list[Record]) -> list[Record]:
-        fields, wanted = self.config.required_fields, not self.config.invert
+        readers, wanted = self._readers, not self.config.invert
         combine = all if self.config.filter_type == "AND" else any
         return [
-            record
-            for record in records
-            if combine(record.get(field) is not None for field in fields) is wanted
+            record for record in records if combine(read(record) is not None for read in readers) is wanted
         ]
 
 
@@ -49,7 +52,10 @@ class FilterByRequiredFields(BatchProcessor):
 class UnknownFieldsConfig(OpConfig):
     """Options of filter_by_unknown_fields."""
 
-    known_fields: list[str] = opt(convert=formats.string_list, doc="the only fields that records may have")
+    known_fields: list[str] = opt(
+        convert=formats.string_list,
+        doc="paths of the only fields that records may have; `a.b` knows b within a, and nothing else there",
+    )
     invert: bool = opt(False, doc="keep the records that have others")
 
     @override
@@ -65,4 +71,6 @@ class FilterByUnknownFields(BatchProcessor):
     @override
     def on_batch(self, records: list[Record]) -> list[Record]:
         known, wanted = frozenset(self.config.known_fields), not self.config.invert
+        if any("." in name for name in known):
+            return [record for record in records if (unknown_of(record, known) is None) is wanted]
         return [record for record in records if known.issuperset(record) is wanted]

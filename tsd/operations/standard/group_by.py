@@ -6,7 +6,8 @@ from typing_extensions import override
 from tsd.operations.base import BatchProcessor, operation
 from tsd.operations.config import OpConfig, opt
 from tsd.operations.record import Record
-from tsd.operations.standard.grouping import group_id, key_of, value_reader
+from tsd.operations.standard.grouping import key_of, value_reader
+from tsd.operations.standard.values import RECORD_FAULTS, identity, told
 from tsd.operations.windows import DataWindow
 
 
@@ -23,7 +24,8 @@ class GroupBy(BatchProcessor):
 
     Windows stand in the order in which their values came up, and so do the records in them. Those without
     the value are a group too, whose window has no key. A value that is neither text nor number gives its
-    JSON text as key. Windows that come in are split: each gives its own windows, with its metadata.
+    JSON text as key. Values are equal as JSON has it: 1 is 1.0, and neither true nor "1". Windows that come
+    in are split: each gives its own windows, with its metadata.
     """
 
     @override
@@ -47,7 +49,10 @@ class GroupBy(BatchProcessor):
         value_of = self._value_of
         groups: dict[object, list[Record]] = {}
         for record in records:
-            groups.setdefault(group_id(value_of(record)), []).append(record)
+            try:
+                groups.setdefault(identity(value_of(record)), []).append(record)
+            except RECORD_FAULTS as error:
+                self.reject(record, told(error))
         make = DataWindow.of if parent is None else parent.part
         return [make(group, key_of(value_of(group[0]))) for group in groups.values()]
 

@@ -2,9 +2,7 @@
 
 import base64
 import hashlib
-import math
-import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import attrs
@@ -14,13 +12,16 @@ from tsd.operations import formats
 from tsd.operations.base import operation
 from tsd.operations.config import OpConfig, opt
 from tsd.operations.record import Record
-from tsd.operations.standard.paths import MISSING, get_path
-from tsd.operations.standard.texts import text_of
+from tsd.operations.standard.geo import truncated
+from tsd.operations.standard.paths import MISSING, drop_path, get_path, set_path
+from tsd.operations.standard.texts import teraslice_text, text_of, utf16_order
+from tsd.operations.standard.values import RECORD_FAULTS, canonical, told
 from tsd.operations.windows import WindowProcessor
 
 ALGORITHMS = ("md4", "md5", "sha1", "sha256", "sha512", "whirlpool")
 STYLES = ("safe", "teraslice")
 _KEY = "_key"
+_SCALARS = frozenset({str, int, float, bool})
 
 
 @attrs.define(kw_only=True)
@@ -41,8 +42,8 @@ class SetKey(WindowProcessor):
         for record in records:
             try:
                 record.set_key(_value(record, field))
-            except ValueError as error:
-                self.reject(record, f"field {field}: {error}")
+            except RECORD_FAULTS as error:
+                self.reject(record, told(error, f"field {field}: "))
             else:
                 kept.append(record)
         return kept
@@ -85,19 +86,25 @@ def _list(value: object) -> list[str]:
 class AddKeyConfig(OpConfig):
     """Options of add_key."""
 
-    key_name: str = opt(_KEY, convert=formats.required_string, doc="field and metadata that get the key")
+    key_name: str = opt(
+        _KEY,
+        convert=formats.required_string,
+        doc="path of the field, and name of the metadata, that get the key",
+    )
     key_fields: list[str] = opt(
         [], convert=_list, doc="paths of the fields that make it, in order; all of them"
     )
-    invert_key_fields: bool = opt(False, doc="make it of all the other fields")
+    invert_key_fields: bool = opt(
+        False, doc="make it of all the other fields; in the style of Teraslice key_fields are names then"
+    )
     hash_algorithm: str = opt("md5", convert=_algorithm, doc=f"one of {', '.join(ALGORITHMS)}")
     minimum_field_count: int = opt(0, convert=_count, doc="drop a record with fewer values than that")
     preserve_original_key: bool = opt(False, doc="copy the key before to the field _original_key")
     delete_original: bool = opt(False, doc="copy the key before to the metadata _delete_id")
     truncate_location: list[str] = opt(
-        [], convert=_list, doc="fields that hold places, to be rounded down first"
+        [], convert=_list, doc="paths of fields that hold places, to be cut off first"
     )
-    truncate_location_places: int = opt(4, convert=_count, doc="decimal places that rounding leaves")
+    truncate_location_places: int = opt(4, convert=_count, doc="decimal places that are left")
     style: str = opt(
         "safe",
         choices=STYLES,
@@ -114,8 +121,15 @@ class AddKeyConfig(OpConfig):
 class AddKey(WindowProcessor):
     """Makes a key of the values of fields: their hash, as base64url without padding.
 
-    Null and what is empty do not count. With `style: teraslice` the values are hashed one behind the other,
-    as Teraslice does, so 1 and 23 give the key of 12 and 3; the safe style hashes names and lengths, too.
+    Null and what is empty do not count. The safe style hashes the path and the length of each value with
+    the value, so no two sets of values are alike; a record with none of the fields is rejected, as all of
+    them would get one key. With `style: teraslice` the values are hashed one behind the other, as Teraslice
+    does, so 1 and 23 give the key of 12 and 3. Both give equal records one key, in whatever order objects
+    have their names.
+
+    Places in `truncate_location` are cut off toward zero for the key; they may be GeoJSON points, objects
+    with lat and lon, arrays `[lon, lat]`, `"lat,lon"`, `POINT (lon lat)`, geohashes, or single coordinates,
+    as numbers or as text. A record whose place can not be read is rejected.
     """
 
     @override
@@ -125,98 +139,68 @@ class AddKey(WindowProcessor):
         self._listed = config.key_fields if not config.invert_key_fields else None
         self._left_out = frozenset(config.key_fields)
         self._is_safe = config.style == "safe"
+        self._left_out_within = [path for path in config.key_fields if self._is_safe and "." in path]
 
     @override
     def apply(self, records: list[Record]) -> list[Record]:
         config = self.config
         kept = []
         for record in records:
-            parts = self._parts(record)
-            if len(parts) < config.minimum_field_count:
-                continue
-            key = _digest(config.hash_algorithm, "".join(parts))
-            before = record.metadata.get(_KEY)
-            if before is not None and config.preserve_original_key:
-                record["_original_key"] = before
-            if before is not None and config.delete_original:
-                record.metadata["_delete_id"] = before
-            record[config.key_name] = key
-            record.metadata[config.key_name] = key
-            kept.append(record)
+            try:
+                parts = self._parts(record)
+                if len(parts) < config.minimum_field_count:
+                    continue
+                if self._is_safe and self._listed and not parts:
+                    raise ValueError("the record has none of the fields that make its key")
+                self._add(record, _digest(config.hash_algorithm, "".join(parts)))
+            except RECORD_FAULTS as error:
+                self.reject(record, told(error))
+            else:
+                kept.append(record)
         return kept
+
+    def _add(self, record: Record, key: str) -> None:
+        config = self.config
+        before = record.metadata.get(_KEY)
+        set_path(record, config.key_name, key)
+        if before is not None and config.preserve_original_key:
+            record["_original_key"] = before
+        if before is not None and config.delete_original:
+            record.metadata["_delete_id"] = before
+        record.metadata[config.key_name] = key
 
     def _parts(self, record: Record) -> list[str]:
         """What is hashed, one text for each value."""
-        names = self._listed or sorted(record.keys() - self._left_out)
         parts = []
-        for name in names:
-            value = get_path(record, name)
+        for name, value in self._values(record):
             if value is MISSING or value is None or value in ([], {}):
                 continue
             if name in self._places:
-                value = truncated(value, self.config.truncate_location_places)
-            text = text_of(value)
-            parts.append(f"{name}={len(text)}:{text}" if self._is_safe else text)
+                try:
+                    value = truncated(value, self.config.truncate_location_places)  # noqa: PLW2901 - the same place
+                except ValueError as error:
+                    raise told(error, f"field {name}: ") from error
+            if self._is_safe:
+                text = text_of(value) if value.__class__ in _SCALARS else canonical(value).decode()
+                parts.append(f"{name}={len(text)}:{text}")
+            else:
+                parts.append(teraslice_text(value))
         return parts
+
+    def _values(self, record: Record) -> Iterator[tuple[str, Any]]:
+        """The paths that make the key, with their values."""
+        if self._listed:
+            return ((name, get_path(record, name)) for name in self._listed)
+        whole: dict[str, Any] = record
+        if self._left_out_within:
+            whole = record.clone()
+            for path in self._left_out_within:
+                drop_path(whole, path)
+        names = whole.keys() - self._left_out
+        ordered = sorted(names) if self._is_safe else sorted(names, key=utf16_order)
+        return ((name, whole[name]) for name in ordered)
 
 
 def _digest(algorithm: str, text: str) -> str:
     digest = hashlib.new(algorithm, text.encode(), usedforsecurity=False).digest()
     return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
-
-
-_NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
-_GEOHASH = re.compile(r"[0-9b-hjkmnp-z]{1,12}")
-_GEOHASH_BASE = "0123456789bcdefghjkmnpqrstuvwxyz"
-
-
-def truncated(value: Any, places: int) -> Any:
-    """A place with its coordinates rounded down.
-
-    Args:
-        value: GeoJSON, an object or array of coordinates, WKT, `lat,lon`, or a geohash.
-        places: Decimal places that are left.
-    """
-    return _truncated(value, _cutter(places))
-
-
-def _truncated(value: Any, cut: Callable[[float], float]) -> Any:
-    if isinstance(value, bool):
-        return value
-    if isinstance(value, int | float):
-        return cut(value)
-    if isinstance(value, list):
-        return [_truncated(each, cut) for each in value]
-    if isinstance(value, dict):
-        return {name: _truncated(each, cut) for name, each in value.items()}
-    if isinstance(value, str):
-        return _truncated_text(value, cut)
-    return value
-
-
-def _truncated_text(text: str, cut: Callable[[float], float]) -> str:
-    if _GEOHASH.fullmatch(text.lower()) and not _NUMBER.fullmatch(text):
-        return ",".join(text_of(cut(number)) for number in _place_of(text.lower()))
-    if "," in text or "(" in text:
-        return _NUMBER.sub(lambda match: text_of(cut(float(match[0]))), text)
-    return text
-
-
-def _cutter(places: int) -> Callable[[float], float]:
-    scale = 10**places
-    return lambda number: math.floor(number * scale) / scale
-
-
-def _place_of(geohash: str) -> tuple[float, float]:
-    """Latitude and longitude of the middle of a geohash (https://en.wikipedia.org/wiki/Geohash)."""
-    ranges = ([-180.0, 180.0], [-90.0, 90.0])
-    is_latitude = False
-    for letter in geohash:
-        bits = _GEOHASH_BASE.index(letter)
-        for shift in range(4, -1, -1):
-            bounds = ranges[is_latitude]
-            middle = sum(bounds) / 2
-            bounds[0 if bits >> shift & 1 else 1] = middle
-            is_latitude = not is_latitude
-    (west, east), (south, north) = ranges
-    return (south + north) / 2, (west + east) / 2

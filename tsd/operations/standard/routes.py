@@ -11,6 +11,7 @@ from tsd.operations.config import OpConfig, opt
 from tsd.operations.record import Record
 from tsd.operations.standard.paths import MISSING, get_path
 from tsd.operations.standard.texts import joined, text_of
+from tsd.operations.standard.values import RECORD_FAULTS, told
 
 ROUTE = "standard:route"
 """Metadata that routers write and senders read."""
@@ -67,8 +68,12 @@ class KeyRouter(BatchProcessor):
             if key is None:
                 self.reject(record, "the record has no key to make a route of")
                 continue
-            record.metadata[ROUTE] = self._route(text_of(key))
-            kept.append(record)
+            try:
+                record.metadata[ROUTE] = self._route(text_of(key))
+            except RECORD_FAULTS as error:
+                self.reject(record, told(error))
+            else:
+                kept.append(record)
         return kept
 
     def _route(self, key: str) -> str:
@@ -123,15 +128,19 @@ class HashRouter(BatchProcessor):
         fields, partitions = self.config.fields, self.config.partitions
         kept = []
         for record in records:
-            if fields:
-                text = "".join(_text(record, field) for field in fields)
-            elif (key := record.metadata.get("_key")) is not None:
-                text = text_of(key)
-            else:
+            if not fields and record.metadata.get("_key") is None:
                 self.reject(record, "the record has no key to make a route of")
                 continue
-            record.metadata[ROUTE] = str(fnv1a(text) % partitions)
-            kept.append(record)
+            try:
+                if fields:
+                    text = "".join([_text(record, field) for field in fields])
+                else:
+                    text = text_of(record.metadata["_key"])
+                record.metadata[ROUTE] = str(fnv1a(text) % partitions)
+            except RECORD_FAULTS as error:
+                self.reject(record, told(error))
+            else:
+                kept.append(record)
         return kept
 
 
@@ -171,8 +180,14 @@ class FieldRouter(BatchProcessor):
             (field, f"{field}{config.value_delimiter}" if config.include_field_names else "")
             for field in config.fields
         ]
+        kept = []
         for record in records:
-            record.metadata[ROUTE] = config.field_delimiter.join(
-                prefix + _text(record, field).translate(_UNSAFE) for field, prefix in named
-            )
-        return records
+            try:
+                record.metadata[ROUTE] = config.field_delimiter.join(
+                    [prefix + _text(record, field).translate(_UNSAFE) for field, prefix in named]
+                )
+            except RECORD_FAULTS as error:
+                self.reject(record, told(error))
+            else:
+                kept.append(record)
+        return kept

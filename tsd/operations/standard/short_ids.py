@@ -56,6 +56,13 @@ class AddShortId(WindowProcessor):
     def apply(self, records: list[Record]) -> list[Record]:
         field, length = self.config.field, self.config.length
         letters, choices = DICTIONARIES[self.config.dictionary], self._rng.choices
+        kept = []
         for record in records:
-            set_path(record, field, "".join(choices(letters, k=length)))
-        return records
+            short_id = "".join(choices(letters, k=length))
+            try:
+                set_path(record, field, short_id)
+            except ValueError as error:
+                self.reject(record, error)
+            else:
+                kept.append(record)
+        return kept

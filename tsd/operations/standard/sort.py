@@ -1,10 +1,8 @@
 """sort: puts the records of a slice or window in order."""
 
-import math
 from typing import Any
 
 import attrs
-import msgspec
 from typing_extensions import override
 
 from tsd.operations import formats
@@ -12,10 +10,9 @@ from tsd.operations.base import BatchProcessor, operation
 from tsd.operations.config import OpConfig, opt
 from tsd.operations.record import Record
 from tsd.operations.standard.grouping import value_reader
-from tsd.operations.standard.paths import MISSING
+from tsd.operations.standard.values import RECORD_FAULTS, is_absent, rank, told
 from tsd.operations.windows import within_windows
 
-_encode = msgspec.json.Encoder(order="deterministic").encode
 _TEXT = frozenset({str})
 _NUMBERS = frozenset({int, float})
 
@@ -50,30 +47,22 @@ class Sort(BatchProcessor):
         present: list[tuple[Any, Record]] = []
         absent: list[Record] = []
         for record, value in zip(records, map(self._value_of, records), strict=True):
-            if _is_absent(value):
+            if is_absent(value):
                 absent.append(record)
             else:
                 present.append((value, record))
         kinds = {value.__class__ for value, _ in present}
         if not (kinds <= _TEXT or kinds <= _NUMBERS):
-            present = [(_rank(value), record) for value, record in present]
+            present = self._ranked(present)
         present.sort(key=lambda pair: pair[0], reverse=self._is_descending)
         return [record for _, record in present] + absent
 
-
-def _is_absent(value: Any) -> bool:
-    return value is None or value is MISSING or (value.__class__ is float and math.isnan(value))
-
-
-def _rank(value: Any) -> tuple[int, Any]:
-    """What orders values of any types among each other."""
-    match value:
-        case bool():
-            return 0, value
-        case int() | float():
-            return 1, value
-        case str():
-            return 2, value
-        case list():
-            return 3, _encode(value)
-    return 4, _encode(value)
+    def _ranked(self, pairs: list[tuple[Any, Record]]) -> list[tuple[Any, Record]]:
+        """The records with the places of their values; those whose value has none are rejected."""
+        ranked: list[tuple[Any, Record]] = []
+        for value, record in pairs:
+            try:
+                ranked.append((rank(value), record))
+            except RECORD_FAULTS as error:
+                self.reject(record, told(error))
+        return ranked

@@ -12,11 +12,12 @@ from typing_extensions import override
 from tsd.operations import formats
 from tsd.operations.base import operation
 from tsd.operations.config import OpConfig, opt
-from tsd.operations.dates import parse_time
+from tsd.operations.dates import EPOCH_UNITS, data_time
 from tsd.operations.holding import HoldingProcessor
 from tsd.operations.record import Record
 from tsd.operations.standard.held import HeldGroups
 from tsd.operations.standard.paths import MISSING, get_path
+from tsd.operations.standard.values import RECORD_FAULTS, told
 from tsd.operations.windows import DataWindow
 
 _Key = tuple[int, int]
@@ -34,6 +35,9 @@ class WindowConfig(OpConfig):
     """Options of window."""
 
     time_field: str = opt("@timestamp", doc="path of the field that holds the time, for event time")
+    epoch_unit: str = opt(
+        "ms", choices=tuple(EPOCH_UNITS), doc="what numbers in it count since 1970; tsd's own"
+    )
     window_time_setting: str = opt(
         "event", choices=("event", "clock"), doc="the time in the record, or when it came"
     )
@@ -112,14 +116,14 @@ class Window(HoldingProcessor):
 
     def _by_time(self, records: list[Record]) -> list[tuple[int, Record]]:
         """The records with their times, in order of these; nothing is held yet when a reject throws."""
-        field = self.config.time_field
+        field, unit = self.config.time_field, self.config.epoch_unit
         timed = []
         for record in records:
             value = get_path(record, field)
             try:
-                timed.append((parse_time(None if value is MISSING else value), record))
-            except ValueError as error:
-                self.reject(record, f"{field} has no time: {error}")
+                timed.append((data_time(None if value is MISSING else value, unit), record))
+            except RECORD_FAULTS as error:
+                self.reject(record, told(error, f"field {field}: "))
         timed.sort(key=lambda pair: pair[0])
         return timed
 

@@ -16,7 +16,9 @@ def in_json(value: Any, length_max: int = LENGTH_MAX) -> str:
     """
     try:
         text = json.dumps(value, ensure_ascii=False, default=str)
-    except (ValueError, TypeError, RecursionError):
+    except RecursionError:
+        text = f"{type(value).__name__} that is nested too deeply to be shown"
+    except (ValueError, TypeError):
         text = str(value)
     # A lone surrogate cannot be printed or sent; its escape can.
     text = text.encode("utf-8", "backslashreplace").decode("utf-8")

@@ -13,6 +13,7 @@ from tsd.operations.config import OpConfig, opt
 from tsd.operations.dates import EPOCH_UNITS, data_time, now_ms
 from tsd.operations.record import Record
 from tsd.operations.standard.paths import get_path
+from tsd.operations.standard.values import RECORD_FAULTS
 
 _SPAN = re.compile(r"\s*\d+(\.\d+)?\s*[A-Za-z]+\s*", re.ASCII)
 Bound = Callable[[int, int], int]
@@ -74,7 +75,7 @@ class FilterByDate(BatchProcessor):
         for record in records:
             try:
                 moment = data_time(get_path(record, field), unit)
-            except ValueError:
+            except RECORD_FAULTS:
                 continue
             if first <= moment <= last:
                 kept.append(record)

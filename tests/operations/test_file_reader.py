@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
 from tests.support.pipelines import REGISTRY, checked, make_runner
 from tsd.errors import JobInvalid, OperationError
@@ -180,8 +181,11 @@ def test_folders_are_walked_breadth_first_by_name_and_hidden_names_are_skipped(t
 
 
 def test_an_empty_folder_has_no_slices(tmp_path):
-    """Point 33."""
-    assert make_runner({"_op": "file_reader", "path": str(tmp_path), "format": "raw"}).make(5, 60).is_finished
+    """Point 33; it is told, as the execution is completed."""
+    with capture_logs() as logs:
+        runner = make_runner({"_op": "file_reader", "path": str(tmp_path), "format": "raw"})
+        assert runner.make(5, 60).is_finished
+    assert [(entry["event"], entry["path"]) for entry in logs] == [("reader.found_nothing", str(tmp_path))]
 
 
 @pytest.mark.parametrize("name", ["absent", "fifo"])

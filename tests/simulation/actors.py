@@ -426,12 +426,15 @@ class Controller(Child):
         rng = self.world.rng
         match action:
             case ex.BuildSlicer():
-                info = ex.SlicerInfo(self.plan_.is_recoverable, len(self.plan_.totals))
+                info = ex.SlicerInfo(self.plan_.is_recoverable, len(self.plan_.totals), completes=True)
                 self.after(rng.uniform(0.001, 0.01), lambda: self.feed(info))
             case ex.StartSlicer():
                 self.slicer.resume(action.recovery)
                 ready = ex.SlicerReady(len(self.plan_.totals), self.plan_.max_queue_length)
                 self.after(rng.uniform(0.001, 0.01), lambda: self.feed(ready))
+            case ex.CompleteOutput():
+                self.world.note_output_complete(self.spec.ex_id)
+                self.after(rng.uniform(0.001, 0.01), lambda: self.feed(ex.OutputCompleted()))
             case ex.MakeSlices():
 
                 def make(room: int = action.room) -> None:

@@ -109,6 +109,7 @@ class World:
         self.begun: set[str] = set()
         self.runs: Counter[tuple[str, Any]] = Counter()
         self.trace: deque[tuple[float, str, object]] = deque(maxlen=TRACE_LENGTH)
+        self.complete_outputs: set[str] = set()
         self.welcomed: dict[str, tuple[int, float]] = {}
         self.started = 0
         # Of its own, so that clocks change nothing else in the history of a seed.
@@ -237,6 +238,15 @@ class World:
                 states = self.store.states_of(ex_id)
                 if any(state is not SliceState.COMPLETED for state in states):
                     raise BrokenPromise(f"{ex_id} is completed with {states}")
+                if ex_id not in self.complete_outputs:
+                    raise BrokenPromise(f"{ex_id} is completed, and its output is not")
+
+    def note_output_complete(self, ex_id: str) -> None:
+        """The output is completed only when every slice is recorded as completed."""
+        states = self.store.states_of(ex_id)
+        if any(state is not SliceState.COMPLETED for state in states):
+            raise BrokenPromise(f"the output of {ex_id} is completed with {states}")
+        self.complete_outputs.add(ex_id)
 
     def check_output(self, ex_id: str) -> None:
         """A completed execution wrote every slice exactly once."""

@@ -220,6 +220,10 @@ class ModelSlicer:
         self.rooms = []
         self.answers = True
         self.told = []
+        self.completes = False
+        self.completion_error = None
+        self.completion_answers = True
+        self.completions = 0
 
     def start(self, recovery):
         """Go on where `recovery` says, if it says so."""
@@ -582,7 +586,9 @@ class Rig:
     def act(self, action):
         match action:
             case ev.BuildSlicer():
-                info = ev.SlicerInfo(self.slicer.recoverable, len(self.slicer.left))
+                info = ev.SlicerInfo(
+                    self.slicer.recoverable, len(self.slicer.left), completes=self.slicer.completes
+                )
                 self.answer(lambda: info)
             case ev.StartSlicer():
                 self.slicer.start(action.recovery)
@@ -594,6 +600,10 @@ class Rig:
                     self.answer(lambda: ev.SlicerFailed(self.slicer.error))
                 elif self.slicer.answers:
                     self.answer(lambda: self.slicer.make(action.room))
+            case ev.CompleteOutput():
+                self.slicer.completions += 1
+                if self.slicer.completion_answers:
+                    self.answer(lambda: ev.OutputCompleted(self.slicer.completion_error))
             case ev.TellHooks():
                 self.hook_calls.append(action)
             case ev.SetLogLevel():

@@ -15,6 +15,7 @@ from tsd.assets.folders import AssetFolders
 from tsd.controller.slicer_thread import SlicerThread, make_runner_with
 from tsd.core.execution.events import (
     BuildSlicer,
+    CompleteOutput,
     ControllerAction,
     Effects,
     FromMaster,
@@ -221,7 +222,7 @@ class ControllerShell:
 
     def _act(self, action: ControllerAction) -> None:
         match action:
-            case BuildSlicer() | StartSlicer() | MakeSlices() | TellHooks():
+            case BuildSlicer() | StartSlicer() | MakeSlices() | TellHooks() | CompleteOutput():
                 self._slicer.ask(action)
             case SetLogLevel():
                 log.set_level(action.level)

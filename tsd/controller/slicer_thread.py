@@ -15,9 +15,11 @@ import trio
 from tsd.assets.folders import AssetFolders
 from tsd.core.execution.events import (
     BuildSlicer,
+    CompleteOutput,
     ControllerEvent,
     MadeItem,
     MakeSlices,
+    OutputCompleted,
     SlicerFailed,
     SlicerInfo,
     SlicerReady,
@@ -43,7 +45,7 @@ MAKE_BUDGET_S = 0.02
 PATIENCE_S = 0.05
 """When that takes longer, what was made so far is handed over: a slicer may wait long for its next slice."""
 
-Request = BuildSlicer | StartSlicer | MakeSlices | TellHooks
+Request = BuildSlicer | StartSlicer | MakeSlices | TellHooks | CompleteOutput
 MakeRunner = Callable[[dict[str, Any]], SlicerRunner]
 """Builds the runner of an execution document; called in the thread, as all user code."""
 
@@ -210,6 +212,8 @@ class SlicerThread:
             case MakeSlices():
                 self._make(self._made_runner(), request)
                 return None
+            case CompleteOutput():
+                return self._complete(self._made_runner())
             case TellHooks():
                 self._tell_hooks(self._made_runner(), request)
                 return None
@@ -222,7 +226,20 @@ class SlicerThread:
         document = json.loads(execution)
         self._ex_id = str(document.get("ex_id", ""))
         self._runner = self._make_runner(document)
-        return SlicerInfo(recoverable=self._runner.is_recoverable, slicer_count=document.get("slicers", 1))
+        self._runner.begin()
+        return SlicerInfo(
+            recoverable=self._runner.is_recoverable,
+            slicer_count=document.get("slicers", 1),
+            completes=self._runner.completes,
+        )
+
+    @staticmethod
+    def _complete(runner: SlicerRunner) -> OutputCompleted:
+        try:
+            runner.complete()
+        except Exception as error:  # noqa: BLE001  the seam to user code: fails the execution
+            return OutputCompleted(error_text(error))
+        return OutputCompleted()
 
     def _start(self, runner: SlicerRunner, recovery: Iterable[SlicerPosition]) -> SlicerReady:
         runner.initialize([_entry(position) for position in recovery])

@@ -8,7 +8,7 @@ at once.
 import re
 from collections.abc import Callable, Iterable, Mapping
 from enum import StrEnum
-from typing import Any, ClassVar, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, TypeVar
 
 import attrs
 from typing_extensions import override
@@ -17,6 +17,9 @@ from tsd.errors import OperationError
 from tsd.operations.config import ApiConfig, BaseConfig, OpConfig
 from tsd.operations.context import Interrupted, OpContext
 from tsd.operations.record import Record
+
+if TYPE_CHECKING:
+    from tsd.operations.completion import ExecutionScope
 
 WORKER_HOOKS = (
     "on_slice_initialized",
@@ -103,6 +106,19 @@ class Component:
             Faults as (option, message).
         """
         return ()
+
+    @classmethod
+    def begin_execution(cls, config: Any, scope: "ExecutionScope") -> None:
+        """The execution begins, or another controller takes it over: see `tsd.operations.completion`.
+
+        Args:
+            config: The options of this one.
+            scope: The execution, and whether it makes all of the output.
+        """
+
+    @classmethod
+    def complete_execution(cls, config: Any, scope: "ExecutionScope") -> None:
+        """All slices are recorded and none is in error; what is raised here fails the execution."""
 
     def initialize(self) -> Any:
         """Set up; called once before anything else."""

@@ -17,6 +17,7 @@ from tsd.errors import OperationError
 from tsd.operations.apis import call_hooks, collect_hooks
 from tsd.operations.base import Component
 from tsd.operations.build import build, build_apis
+from tsd.operations.completion import Completion, ExecutionScope, is_whole
 from tsd.operations.context import OpContext
 from tsd.operations.exact_json import encode_exactly
 from tsd.operations.forked import HERE, leave
@@ -96,6 +97,8 @@ class SlicerRunner:
         self._slicer_count = 1
         self._ready: queue.SimpleQueue[tuple[_Source, Any, Exception | None]] = queue.SimpleQueue()
         self._begun: list[Component] = []
+        scope = ExecutionScope(execution=job, is_whole=is_whole(job), log=context.log)
+        self._completion = Completion(job, registry, scope)
         components = (*self.apis.components, slicer)
         self._on_enqueued = collect_hooks(components, "on_slice_enqueued", context)
         self._on_dispatch = collect_hooks(components, "on_slice_dispatch", context)
@@ -128,6 +131,27 @@ class SlicerRunner:
     def wants_complete(self) -> bool:
         """Whether `slice_completed` does anything."""
         return bool(self._on_complete)
+
+    @property
+    def completes(self) -> bool:
+        """Whether something in the job has to be told when all slices are done: `complete` does."""
+        return bool(self._completion)
+
+    def begin(self) -> None:
+        """Tell all that write the output that the execution begins; before any slice is handed out.
+
+        Raises:
+            Exception: What one of them raised.
+        """
+        self._completion.begin()
+
+    def complete(self) -> None:
+        """Tell all that write the output that every slice is recorded, and none is in error.
+
+        Raises:
+            Exception: What one of them raised.
+        """
+        self._completion.complete()
 
     def max_queue_length(self) -> int:
         """How many slices may wait for workers, as the slicer says now."""

@@ -338,3 +338,84 @@ def test_after_the_end_nothing_happens():
     assert rig.machine.wake_at() is None
     effects = rig.machine.handle(ev.Tick(), now=rig.now + 100)
     assert (effects.sends, effects.actions) == ([], [])
+
+
+# --- completing the output -----------------------------------------------------------------------
+
+
+def completing(count=5, *, duration_s=0.1, outcome=None):
+    """A job that has something to do when all its slices are done."""
+    rig = Rig(numbers(count))
+    rig.slicer.completes = True
+    rig.worker(1, duration_s=duration_s, outcome=outcome)
+    return rig
+
+
+def test_the_output_is_completed_when_all_is_recorded_and_before_the_report():
+    rig = completing()
+    rig.slicer.completion_answers = False
+    rig.run_until(lambda: rig.slicer.completions)
+
+    assert rig.states() == {"completed": 5}
+    rig.run(60)
+    assert (rig.slicer.completions, rig.master.events()[-1]) == (1, "slicing_started")
+    rig.feed(ev.OutputCompleted())
+    rig.run_until(lambda: rig.exit)
+    assert rig.master.status == "completed"
+
+
+def test_an_execution_whose_output_cannot_be_completed_fails_with_the_reason():
+    rig = completing()
+    rig.slicer.completion_error = "OperationError: folder /out cannot be written"
+    rig.run_until(lambda: rig.exit)
+
+    assert rig.master.status == "failed"
+    assert rig.master.reports[-1].reason == (
+        f"execution: {EX} ran all slices, but its output could not be completed, caused by OperationError: folder "
+        "/out cannot be written"
+    )
+
+
+def test_the_output_of_an_execution_that_failed_or_was_stopped_is_not_completed():
+    failed = completing(outcome=bad(2))
+    failed.run_until(lambda: failed.exit)
+    stopped = completing(500, duration_s=0.3)
+    stopped.run(1)
+    stopped.master.want(stop="drain", stop_within_s=30.0)
+    stopped.run_until(lambda: stopped.exit)
+
+    assert (failed.master.status, failed.slicer.completions) == ("failed", 0)
+    assert (stopped.master.events()[-1], stopped.slicer.completions) == ("stopped", 0)
+
+
+def test_the_next_controller_completes_the_output_again():
+    rig = completing()
+    rig.slicer.completion_answers = False
+    rig.run_until(lambda: rig.slicer.completions)
+    rig.restart()
+    rig.slicer.completion_answers = True
+    rig.worker(2)
+    rig.run_until(lambda: rig.exit)
+
+    assert (rig.master.status, rig.slicer.completions) == ("completed", 2)
+
+
+def test_a_stop_waits_for_the_output_no_longer_than_it_may():
+    rig = completing()
+    rig.slicer.completion_answers = False
+    rig.run_until(lambda: rig.slicer.completions)
+    rig.master.want(stop="drain", stop_within_s=5.0)
+    rig.run(4)
+    assert rig.exit is None
+
+    rig.run(2)
+    assert rig.master.events()[-1] == "stopped"
+
+
+def test_a_stop_that_finds_all_slices_done_completes_the_output():
+    rig = completing(1)
+    rig.run_until(lambda: rig.states() == {"completed": 1} or rig.exit)
+    rig.master.want(stop="drain", stop_within_s=30.0)
+    rig.run_until(lambda: rig.exit)
+
+    assert (rig.master.status, rig.slicer.completions) == ("completed", 1)

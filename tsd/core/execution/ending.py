@@ -18,6 +18,8 @@ class Ending:
         event: The final report; None when the process only leaves and another generation goes on.
         reason: Why it failed.
         is_reported: The final report is on its way.
+        is_completing: The output is being completed, which comes before the report of a completed execution.
+        is_output_complete: It was.
     """
 
     event: LifecycleEvent | None
@@ -25,6 +27,8 @@ class Ending:
     records_until: float
     reason: str = ""
     is_reported: bool = False
+    is_completing: bool = False
+    is_output_complete: bool = False
 
     def wake_at(self, now: float) -> float:
         """The next of its limits that is still to come."""

@@ -93,10 +93,12 @@ class SlicerInfo:
     Attributes:
         recoverable: What its `is_recoverable` says.
         slicer_count: How many slicers the job asks for.
+        completes: The job has something to do when all slices are done: `CompleteOutput` is wanted.
     """
 
     recoverable: bool
     slicer_count: int = 1
+    completes: bool = False
 
 
 @attrs.frozen
@@ -119,6 +121,17 @@ class SlicerFailed:
     """The slicer could not be constructed or initialised, or raised while slicing."""
 
     reason: str
+
+
+@attrs.frozen
+class OutputCompleted:
+    """Answer to `CompleteOutput`.
+
+    Attributes:
+        error: Why it could not be done; None when it was.
+    """
+
+    error: str | None = None
 
 
 @attrs.frozen
@@ -180,6 +193,14 @@ class MakeSlices:
 
 
 @attrs.frozen
+class CompleteOutput:
+    """Action, once: all slices are recorded and none is in error; complete the output of the job.
+
+    Only after `SlicerInfo.completes`. A later generation may do it again. Answer: `OutputCompleted`.
+    """
+
+
+@attrs.frozen
 class TellHooks:
     """Action: call a hook of the slicer for each of `payload`. No answer.
 
@@ -192,12 +213,13 @@ class TellHooks:
     payload: list[Any]
 
 
-ControllerAction = BuildSlicer | StartSlicer | MakeSlices | TellHooks | SetLogLevel | Exit
+ControllerAction = BuildSlicer | StartSlicer | MakeSlices | TellHooks | CompleteOutput | SetLogLevel | Exit
 ControllerEvent = (
     FromMaster
     | FromWorker
     | NotSent
     | SlicerInfo
+    | OutputCompleted
     | SlicerReady
     | SlicerFailed
     | SlicesMade

@@ -25,6 +25,7 @@ from tsd.core.execution.dispatch import Dispatcher
 from tsd.core.execution.ending import Ending
 from tsd.core.execution.events import (
     BuildSlicer,
+    CompleteOutput,
     ControllerEvent,
     Effects,
     Exit,
@@ -32,6 +33,7 @@ from tsd.core.execution.events import (
     FromWorker,
     MakeSlices,
     NotSent,
+    OutputCompleted,
     SetLogLevel,
     SlicerFailed,
     SlicerInfo,
@@ -131,6 +133,7 @@ class ExecutionMachine:
         self._plan: RecoveryPlan | None = None
         self._is_resumed = False
         self._is_recoverable = False
+        self._completes = False
         self._is_replaceable: bool | None = None
         self._is_replayed = False
         self._starts_slicer = False
@@ -178,6 +181,8 @@ class ExecutionMachine:
                 self._slicer_ready(event)
             case SlicerFailed():
                 self._slicer_failed(event.reason, now)
+            case OutputCompleted():
+                self._output_completed(event.error)
             case Terminate():
                 self._terminate(now, at_ms, hurry=event.hurry)
             case _:
@@ -352,6 +357,7 @@ class ExecutionMachine:
 
     def _slicer_info(self, info: SlicerInfo, at_ms: int) -> None:
         self._is_recoverable = self._is_replaceable = info.recoverable
+        self._completes = info.completes
         self._link.beat_soon()
         self._slicing.slicer_count = info.slicer_count
         self._started_ms = at_ms
@@ -531,12 +537,31 @@ class ExecutionMachine:
         if ending.event is None:
             self._leave("drained", drain=True)
             return True
+        if ending.event is LifecycleEvent.STOPPED and self._is_completed():
+            ending.event = LifecycleEvent.COMPLETED
+        if ending.event is LifecycleEvent.COMPLETED and self._completes and not ending.is_output_complete:
+            if not ending.is_completing:
+                ending.is_completing = True
+                self._out.act(CompleteOutput())
+            if now < ending.records_until:
+                return False
+            # Somebody wants it to stop, and does not wait for the output any longer.
+            ending.event = LifecycleEvent.STOPPED
         ending.is_reported = True
-        event = ending.event
-        if event is LifecycleEvent.STOPPED and self._is_completed():
-            event = LifecycleEvent.COMPLETED
-        self._reports.add(event, ending.reason)
+        self._reports.add(ending.event, ending.reason)
         return False
+
+    def _output_completed(self, error: str | None) -> None:
+        ending = self._ending
+        if ending is None or ending.is_reported:
+            return
+        ending.is_output_complete = True
+        if error is not None:
+            ending.event = LifecycleEvent.FAILED
+            ending.reason = (
+                f"execution: {self._ex_id} ran all slices, but its output could not be completed, caused by "
+                f"{error[:ERROR_TEXT_MAX]}"
+            )
 
     def _is_completed(self) -> bool:
         return self._is_all_done() and not self._ledger.failed and self._recorder.all_saved()

@@ -1,5 +1,6 @@
 """file_exporter: writes each slice to files of its own, which a re-run replaces."""
 
+import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import quote
@@ -9,12 +10,14 @@ from typing_extensions import override
 
 from tsd.operations.apis import ApiFactory, api
 from tsd.operations.base import BatchProcessor, operation
+from tsd.operations.completion import ExecutionScope
 from tsd.operations.config import ApiConfig, OpConfig
 from tsd.operations.record import Record
 from tsd.operations.standard.disk_storage import DiskStorage
 from tsd.operations.standard.file_options import WriterOptions
 from tsd.operations.standard.file_reader import check_linked_api
 from tsd.operations.standard.file_sender import FileSender
+from tsd.operations.standard.storage import Output
 
 _WRITERS = ("file_exporter", "file_sender_api")
 
@@ -46,9 +49,35 @@ class FileSenderApiConfig(WriterOptions, ApiConfig):
         yield from self.table_warnings()
 
 
+def _output(config: WriterOptions) -> Output:
+    return DiskStorage().output(config.path or "", is_durable=config.durable, sleep=time.sleep)
+
+
+def _begin(config: WriterOptions, scope: ExecutionScope) -> None:
+    """Take away the mark that says that the output is complete."""
+    if config.path:
+        _output(config).begin(scope.ex_id, is_whole=scope.is_whole)
+
+
+def _complete(config: WriterOptions, scope: ExecutionScope) -> None:
+    """Set the mark that says that the output is complete."""
+    if config.path and not _output(config).complete(scope.ex_id, is_whole=scope.is_whole):
+        scope.log.warning("output.not_marked", path=config.path)
+
+
 @api("file_sender_api", config=FileSenderApiConfig)
 class FileSenderApi(ApiFactory):
     """Makes `FileSender`s; its own options are their defaults."""
+
+    @override
+    @classmethod
+    def begin_execution(cls, config: FileSenderApiConfig, scope: ExecutionScope) -> None:
+        _begin(config, scope)
+
+    @override
+    @classmethod
+    def complete_execution(cls, config: FileSenderApiConfig, scope: ExecutionScope) -> None:
+        _complete(config, scope)
 
     @override
     def initialize(self) -> None:
@@ -78,6 +107,18 @@ class FileSenderApi(ApiFactory):
 @operation("file_exporter", config=FileExporterConfig)
 class FileExporter(BatchProcessor):
     """Writes the records of each slice and passes them on."""
+
+    @override
+    @classmethod
+    def begin_execution(cls, config: FileExporterConfig, scope: ExecutionScope) -> None:
+        if config.linked_api is None:
+            _begin(config, scope)
+
+    @override
+    @classmethod
+    def complete_execution(cls, config: FileExporterConfig, scope: ExecutionScope) -> None:
+        if config.linked_api is None:
+            _complete(config, scope)
 
     @override
     def initialize(self) -> None:

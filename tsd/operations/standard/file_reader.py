@@ -66,7 +66,10 @@ class FileSlicer(Slicer):
         options = reader_options(self.config, self.ctx)
         storage = DiskStorage()
         storage.check(options.path or "")
-        self._requests = FileSource(options, self.reject, storage).requests(self.last_slice())
+        last = self.last_slice()
+        self._requests = FileSource(options, self.reject, storage).requests(last)
+        self._has_found = last is not None
+        self._path = options.path
 
     @override
     def is_recoverable(self) -> bool:
@@ -74,7 +77,12 @@ class FileSlicer(Slicer):
 
     @override
     def slice(self) -> Any:
-        return next(self._requests, None)
+        request = next(self._requests, None)
+        if not self._has_found:
+            self._has_found = True
+            if request is None:
+                self.log.warning("reader.found_nothing", path=self._path)
+        return request
 
 
 @reader("file_reader", config=FileReaderConfig, slicer=FileSlicer)

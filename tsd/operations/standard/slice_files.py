@@ -42,6 +42,8 @@ import msgspec
 from tsd.errors import OperationError
 from tsd.operations.standard.disk import Disk
 
+SUCCESS = "_SUCCESS"
+"""The file that says that the output of an execution is all there, under the name that Hadoop gave it."""
 _HIDDEN = ".tsd"
 _MANIFEST = ".tsd-manifest"
 _OLD_MANIFEST = ".json"
@@ -104,6 +106,66 @@ class SliceFiles:
             raise OperationError(f"folder {self._root} can not be written: permission denied")
         self.recover()
 
+    def begin(self, ex_id: str, *, is_whole: bool) -> None:
+        """An execution begins to write here, or goes on: take `_SUCCESS` away.
+
+        Args:
+            ex_id: The execution.
+            is_whole: It makes all of the output. Otherwise the mark is put aside, for `complete`.
+
+        Raises:
+            OperationError: The folder can not be written.
+        """
+        mark = self._root / SUCCESS
+        with self._told():
+            if is_whole:
+                mark.unlink(missing_ok=True)
+            elif mark.exists():
+                aside = self._aside(ex_id)
+                aside.parent.mkdir(exist_ok=True)
+                mark.replace(aside)
+
+    def complete(self, ex_id: str, *, is_whole: bool) -> bool:
+        """All slices of the execution are there: write `_SUCCESS`, which is empty, as the last file.
+
+        Args:
+            ex_id: The execution.
+            is_whole: It made all of the output. Otherwise `_SUCCESS` is written if it was there before.
+
+        Returns:
+            False when the folder is not there: it is on another host.
+
+        Raises:
+            OperationError: The folder can not be written.
+        """
+        if not self._root.is_dir():
+            return False
+        aside, mark = self._aside(ex_id), self._root / SUCCESS
+        with self._told():
+            if is_whole:
+                mark.touch()
+            elif aside.exists():
+                aside.replace(mark)
+            with Disk(self._root, is_durable=self._is_durable) as disk:
+                disk.sync([mark, self._root])
+        return True
+
+    def _aside(self, ex_id: str) -> Path:
+        return self._root / _HIDDEN / f"before-{ex_id}{_MANIFEST}"
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """Errors of the system with the path.
+
+        Raises:
+            OperationError: In the place of an OSError.
+        """
+        try:
+            yield
+        except OSError as error:
+            place = f"file {error.filename}" if error.filename else f"folder {self._root}"
+            raise OperationError(f"{place} cannot be written: {error.strerror or error}") from error
+
     def recover(self) -> None:
         """Finish every commit that was decided and clear away every one that was not, but for living ones."""
         for work in sorted(self._work.iterdir()):
@@ -135,17 +197,17 @@ class SliceFiles:
                 the file. The earlier output is whole, or the commit is decided and the next attempt
                 replaces it.
         """
-        try:
-            with self._locked(key, wait_s=_LOCK_WAIT_S) as is_mine:
-                if not is_mine:
-                    raise OperationError(f"another attempt of slice {key} is writing its files")
-                self._replace(key, files, only_file)
-        except OSError as error:
-            if error.errno in _NO_ROOM:
-                with suppress(OSError):
-                    self.recover()
-            place = f"file {error.filename}" if error.filename else f"folder {self._root}"
-            raise OperationError(f"{place} cannot be written: {error.strerror or error}") from error
+        with self._told():
+            try:
+                with self._locked(key, wait_s=_LOCK_WAIT_S) as is_mine:
+                    if not is_mine:
+                        raise OperationError(f"another attempt of slice {key} is writing its files")
+                    self._replace(key, files, only_file)
+            except OSError as error:
+                if error.errno in _NO_ROOM:
+                    with suppress(OSError):
+                        self.recover()
+                raise
 
     def _replace(self, key: str, files: Mapping[str, bytes], only_file: str | None) -> None:
         """Do the commit; the lock is held."""

@@ -64,6 +64,30 @@ class StoredFile(Protocol):
 class Output(Protocol):
     """A place into which slices write whole objects, each slice its own."""
 
+    def begin(self, ex_id: str, *, is_whole: bool) -> None:
+        """An execution begins to write here, or goes on: take away the mark that says that all is there.
+
+        Args:
+            ex_id: The execution.
+            is_whole: It makes all of the output. Otherwise `complete` puts the mark back if it was there.
+
+        Raises:
+            OperationError: The place can not be written.
+        """
+        ...
+
+    def complete(self, ex_id: str, *, is_whole: bool) -> bool:
+        """All slices of the execution are there: set the mark; False when there is no such place here.
+
+        Args:
+            ex_id: The execution.
+            is_whole: As in `begin`.
+
+        Raises:
+            OperationError: The place can not be written.
+        """
+        ...
+
     def prepare(self) -> None:
         """Make the place, and finish or clear away what dead attempts left.
 

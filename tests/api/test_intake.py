@@ -5,6 +5,7 @@ import trio
 
 from tsd.core.cluster.events import SaveGeneration
 from tsd.core.messages import RecordBatch, RecordsSaved, RecoveryAsk, Refused
+from tsd.core.records import EndedSlices
 from tsd.master.intake import Intake
 from tsd.store.executions import CreateExecution
 from tsd.store.store import open_store
@@ -20,7 +21,11 @@ class Desk:
         self.stored = []
         self.nursery = nursery
         self.answered = trio.Event()
-        self.intake = Intake(store=store, answer=self._answer, on_stored=self.stored.append)
+        self.intake = Intake(store=store, answer=self._answer, on_stored=self._note_stored)
+
+    def _note_stored(self, ex_id, stored):
+        self.stored.append(ex_id)
+        self.ended = stored.ended
 
     def _answer(self, peer, message):
         self.answers.append((peer, message))
@@ -63,6 +68,7 @@ async def test_batches_are_acknowledged_in_order_once_they_are_durable(desk):
 
     assert [message.seq for _, message in desk.answers] == [1, 2, 3, 4, 5]
     assert desk.stored == ["x"] * 5
+    assert desk.ended == EndedSlices(completed=5)
     assert await counts(desk) == (0, 0, 5, 0)
 
 

@@ -145,6 +145,15 @@ def report(seq, event, counts=None, **stats):
     )
 
 
+def records(seq, count, *, after=0, failed=0):
+    """A batch of so many completed slices, the last ones in error."""
+    rows = [
+        (0, 0, after + n, 3 if n > count - failed else 2, 1, 1, "{}", 0, None, None, None)
+        for n in range(1, count + 1)
+    ]
+    return RecordBatch(ex_id="x", generation=1, seq=seq, sources=("x",), rows=rows)
+
+
 async def answer_of(dialer, kind):
     """The next message of this kind."""
     while True:
@@ -198,7 +207,10 @@ async def running_execution(cluster, **document):
                 stalled_workers=1,
             )
         )
+        controller.send(records(1, 7, failed=1))
+        await answer_of(controller, RecordsSaved)
         await until_value(cluster, series("tsd_slices_completed_total"), 6.0)
+        await until_value(cluster, series("tsd_slices_busy_seconds_total"), 1.5)
         yield node, controller
 
 
@@ -224,7 +236,10 @@ async def test_an_execution_that_ends_takes_its_series_with_it_and_no_counter_fa
     async with running_execution(cluster) as (node, controller):
         before = await cluster.values()
         assert any("ex_id" in dict(key[1:]) for key in before)
-        counts = ControllerCounts(work=WorkCounts(completed=9, failed=1, refused=2, busy_us=1_500_000))
+        controller.send(records(2, 3, after=7))
+        await answer_of(controller, RecordsSaved)
+        # What it says of its slices does not count: the records do.
+        counts = ControllerCounts(work=WorkCounts(completed=12, failed=2, refused=2, busy_us=1_500_000))
         controller.send(report(2, "completed", counts, processed=10, failed=1))
         while (await answer_of(controller, StatusIs)).status != "completed":
             pass
@@ -238,14 +253,13 @@ async def test_an_execution_that_ends_takes_its_series_with_it_and_no_counter_fa
 
 async def test_records_and_commits_are_counted(cluster):
     async with running_execution(cluster) as (_, controller):
-        rows = [(0, 0, order, 2, 1, 1, "{}", 0, None, None, None) for order in range(1, 31)]
-        controller.send(RecordBatch(ex_id="x", generation=1, seq=1, sources=("x",), rows=rows))
+        controller.send(records(2, 30, after=7))
         await answer_of(controller, RecordsSaved)
         found = await cluster.values()
 
-    assert found[series("tsd_records_committed_total")] == 30
-    assert found[series("tsd_store_commit_rows_bucket", le="10")] == 0
-    assert found[series("tsd_store_commit_rows_bucket", le="100")] == 1
+    assert found[series("tsd_records_committed_total")] == 37
+    assert found[series("tsd_store_commit_rows_bucket", le="10")] == 1
+    assert found[series("tsd_store_commit_rows_bucket", le="100")] == 2
     assert found[series("tsd_store_up")] == 1
 
 

@@ -115,7 +115,11 @@ class Master(Actor):
 
     def __init__(self, world: "World", host: str) -> None:
         super().__init__(world, host, "master")
-        records = [r for r in world.store.executions.values() if r.status not in world.terminal]
+        records = [
+            attrs.evolve(r, ended=world.store.ended(r.ex_id))
+            for r in world.store.executions.values()
+            if r.status not in world.terminal
+        ]
         self.machine = ClusterMachine.restore(
             sorted(records, key=lambda r: r.created),
             world.store.drains.values(),
@@ -183,12 +187,17 @@ class Master(Actor):
             if self.world.store.is_down or self._saved[peer] != batch.seq - 1:
                 self.after(0.2, commit)
                 return
+            before = self.world.store.ended(batch.ex_id)
             if not self.world.store.store_records(batch):
                 self.world.listener_send(self, peer, Refused(reason="stale generation"))
                 return
             self._saved[peer] = batch.seq
             self.world.listener_send(self, peer, RecordsSaved(seq=batch.seq))
-            self.feed(cluster.RecordsStored(ex_id=batch.ex_id))
+            ended = self.world.store.ended(batch.ex_id)
+            failed = max(0, ended.failed - before.failed)
+            self.feed(
+                cluster.RecordsStored(ex_id=batch.ex_id, before=before, ended=ended, newly_failed=failed)
+            )
 
         self.after(self._lane_free_at[peer] - self.world.clock.now, commit)
 

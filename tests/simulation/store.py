@@ -10,6 +10,7 @@ from tsd.core.messages import RecordBatch, RecoveryAsk, RecoveryPage
 from tsd.core.records import (
     REPLAYED_STATES,
     TERMINAL_STATUSES,
+    EndedSlices,
     RecoveryMode,
     SlicerPosition,
     SliceState,
@@ -60,9 +61,12 @@ class SimulatedStore:
                         for name in ("has_errors", "failure_reason", "stats")
                         if (value := getattr(save, name)) is not None
                     }
+                    if save.started is not None:
+                        changes["started"] = save.started
                     if record.status in TERMINAL_STATUSES and save.status is not record.status:
                         raise BrokenPromise(f"{record.status} is final, not {save.status}")
                     self.executions[save.ex_id] = attrs.evolve(record, status=save.status, **changes)
+                    self._correct_stats(save.ex_id)
                 case SaveGeneration():
                     if save.generation < record.generation:
                         raise BrokenPromise("a generation went back")
@@ -90,7 +94,23 @@ class SimulatedStore:
                 SliceState(state), created, request, retries, error, slice_id, batch.ex_id
             )
         self._check_prefix(batch.ex_id)
+        self._correct_stats(batch.ex_id)
         return True
+
+    def ended(self, ex_id: str) -> EndedSlices:
+        """What an execution has done: slices of its own, and of earlier ones that it ran again."""
+        states = [s.state for (source, _, _), s in self.slices.items() if ex_id in (source, s.run_by)]
+        return EndedSlices(
+            completed=states.count(SliceState.COMPLETED), failed=states.count(SliceState.ERROR)
+        )
+
+    def _correct_stats(self, ex_id: str) -> None:
+        """The last counters are those of the records, as in the real store."""
+        record = self.executions[ex_id]
+        if record.status in TERMINAL_STATUSES:
+            ended = self.ended(ex_id)
+            stats = attrs.evolve(record.stats, processed=ended.processed, failed=ended.failed)
+            self.executions[ex_id] = attrs.evolve(record, stats=stats)
 
     def _check_prefix(self, ex_id: str) -> None:
         """The records of each slicer have no gap."""
@@ -148,7 +168,12 @@ class SimulatedStore:
             is_last=len(page) == len(left),
             positions=self._positions(sources),
             counts=counts,
+            rerun=self._rerun(sources[0]),
         )
+
+    def _rerun(self, ex_id: str) -> tuple[int, int]:
+        states = [s.state for (source, _, _), s in self.slices.items() if source != ex_id == s.run_by]
+        return (states.count(SliceState.COMPLETED), states.count(SliceState.ERROR))
 
     def _positions(self, sources: tuple[str, ...]) -> tuple[SlicerPosition, ...]:
         positions: dict[int, SlicerPosition] = {}

@@ -16,7 +16,7 @@ from tsd.core.cluster.node import NodeMachine, NodeSettings
 from tsd.core.cluster.records import ClusterSettings, ExecutionRecord, Intent
 from tsd.core.execution.terms import Limits
 from tsd.core.messages import Message, Slices
-from tsd.core.records import TERMINAL_STATUSES, RecoveryMode, SliceState, Status
+from tsd.core.records import TERMINAL_STATUSES, EndedSlices, RecoveryMode, SliceState, Status
 from tsd.errors import StateError
 
 PATIENCE_S = 900.0
@@ -107,6 +107,7 @@ class World:
         self.addresses: dict[str, Controller] = {}
         self.slots = {f"n{i}": rng.randint(2, 5) for i in range(rng.randint(1, 3))}
         self.begun: set[str] = set()
+        self.finished: set[str] = set()
         self.runs: Counter[tuple[str, Any]] = Counter()
         self.trace: deque[tuple[float, str, object]] = deque(maxlen=TRACE_LENGTH)
         self.complete_outputs: set[str] = set()
@@ -213,6 +214,7 @@ class World:
             slicers=len(plan.totals),
             sources=sources,
             mode=mode,
+            ended=EndedSlices(),
         )
         self.store.executions[ex_id] = record
         if self.master.is_alive:
@@ -514,8 +516,21 @@ class World:
                 case other:
                     raise BrokenPromise(f"{ex_id} ended {other}: {record.failure_reason!r}")
         self.run_until(self.clock.now + 60.0)
+        self.check_counters()
         if self.processes:
             raise BrokenPromise(f"left running: {sorted(self.processes)}")
+
+    def check_counters(self) -> None:
+        """The last counters of each execution are those of its records, and say when it began."""
+        for ex_id, record in self.store.executions.items():
+            ended = self.store.ended(ex_id)
+            if ex_id in self.finished:
+                continue
+            self.finished.add(ex_id)
+            if (record.stats.processed, record.stats.failed) != (ended.processed, ended.failed):
+                raise BrokenPromise(f"{ex_id} says {record.stats}, its records say {ended}")
+            if ended.processed and not (record.stats.started and record.stats.job_duration):
+                raise BrokenPromise(f"{ex_id} has run, its counters do not say when: {record.stats}")
 
     def recover_rest(self) -> None:
         """What did not complete is recovered in calm weather; then nothing at all may be missing."""

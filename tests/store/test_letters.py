@@ -180,8 +180,8 @@ async def test_of_too_many_letters_the_oldest_go_and_are_counted(tmp_path):
         first = await store.store_records(batch([slice_row(1)], {0: letters(*range(1, 8))}))
         second = await store.store_records(batch([slice_row(2)], {0: letters(8, 9)}))
 
-        assert (first.count, second.count) == (7, 2)
-        assert [(one.count, one.is_first) for one in first.dropped + second.dropped] == [
+        assert (first.letters.count, second.letters.count) == (7, 2)
+        assert [(one.count, one.is_first) for one in first.letters.dropped + second.letters.dropped] == [
             (2, True),
             (2, False),
         ]
@@ -245,6 +245,9 @@ def test_a_store_with_data_gets_the_tables_of_letters(tmp_path):
         do(connection, new_execution("e1"))
         connection.exec_driver_sql("UPDATE executions SET generation = 1")
         do(connection, StoreRecords(batch=batch_of([slice_row(1, PENDING)])))
+        connection.exec_driver_sql("DROP TABLE execution_counts")
+        connection.exec_driver_sql("ALTER TABLE executions DROP COLUMN started")
+        connection.exec_driver_sql("ALTER TABLE executions DROP COLUMN recorded")
         connection.exec_driver_sql("DROP TABLE dead_letters")
         connection.exec_driver_sql("DROP TABLE dead_letter_losses")
         connection.exec_driver_sql("DROP TABLE node_drains")

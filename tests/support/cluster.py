@@ -50,7 +50,7 @@ from tsd.core.messages import (
     StatusReport,
     Wanted,
 )
-from tsd.core.records import TERMINAL_STATUSES, ExecutionStats, ProcessRole, Status
+from tsd.core.records import TERMINAL_STATUSES, EndedSlices, ExecutionStats, ProcessRole, Status
 
 SETTINGS = ClusterSettings(version="test")
 START = 1_700_000_000.0
@@ -85,7 +85,7 @@ class Store:
                     self.history[save.ex_id].append(save.status)
                 fields = {
                     key: value
-                    for key in ("has_errors", "failure_reason", "stats")
+                    for key in ("has_errors", "failure_reason", "stats", "started")
                     if (value := getattr(save, key)) is not None
                 }
                 record = attrs.evolve(record, status=save.status, **fields)
@@ -319,6 +319,7 @@ class Cluster:
         self.dying = []
         self.incarnation = 0
         self.created = 0
+        self.ended = {}
         self.master: ClusterMachine | None = None
         self.start_master()
         for node_id, slots in nodes.items():
@@ -360,6 +361,8 @@ class Cluster:
 
     def post(self, ex_id, workers=1, **fields):
         self.created += 1
+        if "ended" in fields:
+            self.ended[ex_id] = fields["ended"]
         record = ExecutionRecord(
             ex_id=ex_id,
             job_id=f"job-{ex_id}",
@@ -562,9 +565,12 @@ class Cluster:
         self.controller(ex_id).report("completed")
         self.run_until(lambda: not self.running(ex_id))
 
-    def stored(self, ex_id):
-        """Slice records of the execution were stored."""
-        self.feed(RecordsStored(ex_id=ex_id))
+    def stored(self, ex_id, completed=0, failed=0, *, newly_failed=None):
+        """Slice records of the execution were stored: so many slices have ended by them now."""
+        before, ended = self.ended.get(ex_id), EndedSlices(completed=completed, failed=failed)
+        self.ended[ex_id] = ended
+        news = failed if newly_failed is None else newly_failed
+        self.feed(RecordsStored(ex_id=ex_id, before=before, ended=ended, newly_failed=news))
 
     def shut_down_master(self):
         self.feed(Shutdown())

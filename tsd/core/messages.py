@@ -334,6 +334,8 @@ class RecoveryPage:
         positions: First page only: where each slicer stood (own records first, else the nearest
             ancestor that has records of that slicer).
         counts: First page only: how many own records are in each `SliceState` (4 numbers).
+        rerun: First page only: how many records of earlier executions this one has run again already,
+            completed and in error.
     """
 
     ask_id: fields.Number
@@ -341,6 +343,7 @@ class RecoveryPage:
     is_last: bool
     positions: Annotated[tuple[SlicerPosition, ...], _MANY] = ()
     counts: tuple[fields.Number, fields.Number, fields.Number, fields.Number] = (0, 0, 0, 0)
+    rerun: tuple[fields.Number, fields.Number] = (0, 0)
 
 
 @attrs.frozen(kw_only=True)

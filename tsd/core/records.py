@@ -162,6 +162,19 @@ class ExecutionStats:
     """tsd's own: late or double results that were not counted."""
 
 
+@attrs.frozen(kw_only=True)
+class EndedSlices:
+    """How many slices have ended, by the records that are stored of them."""
+
+    completed: int = 0
+    failed: int = 0
+
+    @property
+    def processed(self) -> int:
+        """All of them, as counters of an execution have it."""
+        return self.completed + self.failed
+
+
 class ProcessRole(StrEnum):
     """What a slot of a node runs."""
 

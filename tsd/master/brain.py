@@ -60,6 +60,7 @@ from tsd.master.intake import Intake
 from tsd.master.watches import Watches
 from tsd.mesh.endpoint import Listener, Sent
 from tsd.store.executions import Created, CreateExecution
+from tsd.store.records import Recorded
 from tsd.store.replay import Replay
 from tsd.store.store import Store
 
@@ -116,10 +117,17 @@ class Brain:
         self._intake = Intake(
             store=self.store,
             answer=self._send,
-            on_stored=lambda ex_id: self.post(events.RecordsStored(ex_id=ex_id)),
+            on_stored=self._note_stored,
         )
         if self.bundles is not None:
             self._handout = Handout(bundles=self.bundles, answer=self._send)
+
+    def _note_stored(self, ex_id: str, stored: Recorded) -> None:
+        self.post(
+            events.RecordsStored(
+                ex_id=ex_id, before=stored.before, ended=stored.ended, newly_failed=stored.newly_failed
+            )
+        )
 
     @property
     def waiting_count(self) -> int:

@@ -16,6 +16,7 @@ import trio
 
 from tsd.core.messages import RecordBatch, RecordsSaved, Refused
 from tsd.errors import StateError, StoreError
+from tsd.store.records import Recorded
 from tsd.store.store import Store
 
 log = structlog.get_logger()
@@ -47,12 +48,12 @@ class Intake:
     Attributes:
         store: Where they go.
         answer: Sends an answer to a peer; what is lost is asked for again.
-        on_stored: Told the execution whose records became durable.
+        on_stored: Told the execution whose records became durable, and what came of them.
     """
 
     store: Store
     answer: Callable[[str, RecordsSaved | Refused], object]
-    on_stored: Callable[[str], None]
+    on_stored: Callable[[str, Recorded], None]
     _lanes: dict[str, _Lane] = attrs.field(factory=dict)
 
     def take(self, peer: str, batch: RecordBatch, nursery: trio.Nursery) -> None:
@@ -104,10 +105,10 @@ class Intake:
                 lane.waiting.clear()
                 lane.taken = lane.saved
                 break
-            if any(one.is_first for one in stored.dropped):
-                count = sum(one.count for one in stored.dropped)
+            if any(one.is_first for one in stored.letters.dropped):
+                count = sum(one.count for one in stored.letters.dropped)
                 log.warning("letters.dropped", ex_id=batch.ex_id, count=count)
             lane.saved = batch.seq
             self.answer(lane.peer, RecordsSaved(seq=batch.seq))
-            self.on_stored(batch.ex_id)
+            self.on_stored(batch.ex_id, stored)
         lane.is_running = False

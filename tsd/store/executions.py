@@ -10,9 +10,10 @@ from sqlalchemy.exc import DBAPIError
 
 from tsd.core.cluster.events import Save, SaveDrain, SaveGeneration, SaveIntent, SaveMetadata, SaveStatus
 from tsd.core.cluster.records import ExecutionRecord, Intent
-from tsd.core.records import ExecutionStats, RecoveryMode, Status
+from tsd.core.records import TERMINAL_STATUSES, EndedSlices, ExecutionStats, RecoveryMode, Status
 from tsd.errors import Conflict, NotFound, StoreCorrupt
 from tsd.store.assets import check_assets
+from tsd.store.counts import counts_of
 from tsd.store.documents import Document, decode, encode, shown_execution, stored_execution
 from tsd.store.drains import store_drain
 from tsd.store.fields import EXECUTION_FIELDS, order_by
@@ -125,6 +126,8 @@ class ApplySaves:
                 continue
             row = _row(connection, save.ex_id)
             values = _changes(save, row, now_ms)
+            if isinstance(save, SaveStatus):
+                values |= _last_stats(connection, save, row["ex_no"])
             connection.execute(update(executions).where(executions.c.ex_no == row["ex_no"]).values(values))
 
 
@@ -149,6 +152,13 @@ def _changes(save: _SaveOfExecution, row: RowMapping, now_ms: int) -> dict[str, 
     assert_never(save)
 
 
+def _last_stats(connection: Connection, save: SaveStatus, ex_no: int) -> dict[str, Any]:
+    """The last counters are those of the records, whatever the controller said last."""
+    if save.stats is None or save.status not in TERMINAL_STATUSES:
+        return {}
+    return {"slicer_stats": _encode_stats(_with_ended(save.stats, counts_of(connection, ex_no).ended))}
+
+
 def _status_changes(save: SaveStatus, row: RowMapping, now_ms: int) -> dict[str, Any]:
     if row["status"] != save.expected.value:
         raise Conflict(
@@ -165,8 +175,25 @@ def _status_changes(save: SaveStatus, row: RowMapping, now_ms: int) -> dict[str,
         "slicer_stats": None if save.stats is None else _encode_stats(save.stats),
         "slicer_hostname": save.slicer_hostname,
         "slicer_port": save.slicer_port,
+        "started": save.started,
+        "recorded": save.recorded,
     }
     return {name: value for name, value in changes.items() if value is not None}
+
+
+def correct_last_stats(connection: Connection, ex_no: int, ended: EndedSlices) -> None:
+    """Make the last counters of an execution right when records of it come after its end."""
+    found = select(executions.c.slicer_stats).where(
+        executions.c.ex_no == ex_no, executions.c.status.in_(TERMINAL_STATUSES)
+    )
+    text = connection.execute(found).scalar()
+    if text is not None:
+        stats = _encode_stats(_with_ended(_decode_stats(text), ended))
+        connection.execute(update(executions).where(executions.c.ex_no == ex_no).values(slicer_stats=stats))
+
+
+def _with_ended(stats: ExecutionStats, ended: EndedSlices) -> ExecutionStats:
+    return attrs.evolve(stats, processed=ended.processed, failed=ended.failed)
 
 
 def get_execution(connection: Connection, *, ex_id: str) -> Document:
@@ -291,6 +318,8 @@ def _record(connection: Connection, row: RowMapping) -> ExecutionRecord:
         failure_reason=row["failure_reason"],
         has_slices=bool(connection.execute(select(exists().where(slices.c.ex_no == row["ex_no"]))).scalar()),
         stats=_decode_stats(row["slicer_stats"]),
+        started=row["started"] or "",
+        ended=counts_of(connection, row["ex_no"]).ended,
     )
 
 

@@ -14,6 +14,7 @@ from tsd.core.messages import RecordBatch
 from tsd.core.records import SliceState
 from tsd.errors import Conflict, InvalidRequest, NotFound
 from tsd.ids import slice_id as derived_slice_id
+from tsd.store.counts import Changes, counts_of, store_changes
 from tsd.store.documents import Document, shown_time
 from tsd.store.fields import LETTER_FIELDS, order_by
 from tsd.store.listing import Page, cut, fetch
@@ -70,7 +71,9 @@ class Stored:
     dropped: tuple[Dropped, ...] = ()
 
 
-def store_letters(connection: Connection, batch: RecordBatch, ex_nos: Sequence[int], *, most: int) -> Stored:
+def store_letters(
+    connection: Connection, batch: RecordBatch, ex_nos: Sequence[int], *, most: int, changes: Changes
+) -> Stored:
     """Store the letters of a batch; to be called before its rows are stored.
 
     What a slice had before gives way. Nothing is stored for a slice that is completed, nor when the very
@@ -81,6 +84,7 @@ def store_letters(connection: Connection, batch: RecordBatch, ex_nos: Sequence[i
         batch: Of a controller whose generation was checked.
         ex_nos: Of its sources, in their order.
         most: Letters that an execution may have.
+        changes: Gets by how much their numbers change.
 
     Raises:
         Conflict: The letters can not be read, or are of no row of the batch.
@@ -99,19 +103,18 @@ def store_letters(connection: Connection, batch: RecordBatch, ex_nos: Sequence[i
             slice_id = row[9] or derived_slice_id(batch.sources[row[0]], row[1], row[2])
             if not _is_news(connection, ex_no, row[1:6]):
                 continue
-            _forget(connection, ex_no, slice_id)
+            changes.add(ex_no, "letters", -_forget(connection, ex_no, slice_id))
         if not letters:
             continue
         if ex_no not in job_ids:
             found = select(executions.c.job_id).where(executions.c.ex_no == ex_no)
             job_ids[ex_no] = connection.execute(found).scalar_one()
         head = (ex_no, job_ids[ex_no], slice_id)
-        _insert(
-            connection, [(*head, n, *place, *_values(letter)) for n, letter in enumerate(letters, start=1)]
-        )
+        rows = [(*head, n, *place, *_values(letter)) for n, letter in enumerate(letters, start=1)]
+        changes.add(ex_no, "letters", _insert(connection, rows))
         touched[ex_no] = None
         count += len(letters)
-    dropped = (_drop_oldest(connection, ex_no, most) for ex_no in touched)
+    dropped = (_drop_oldest(connection, ex_no, most, changes) for ex_no in touched)
     return Stored(count, tuple(one for one in dropped if one is not None))
 
 
@@ -138,9 +141,9 @@ def _is_news(connection: Connection, ex_no: int, row: tuple[int, int, int, int, 
     return stored.state != SliceState.COMPLETED and tuple(stored) != (state, updated)
 
 
-def _forget(connection: Connection, ex_no: int, slice_id: str) -> None:
+def _forget(connection: Connection, ex_no: int, slice_id: str) -> int:
     of_slice = (dead_letters.c.ex_no == ex_no) & (dead_letters.c.slice_id == slice_id)
-    connection.execute(delete(dead_letters).where(of_slice))
+    return connection.execute(delete(dead_letters).where(of_slice)).rowcount
 
 
 def _values(letter: Letter) -> tuple[Any, ...]:
@@ -160,13 +163,15 @@ def _values(letter: Letter) -> tuple[Any, ...]:
     )
 
 
-def _insert(connection: Connection, rows: list[tuple[Any, ...]]) -> None:
-    start = 0
+def _insert(connection: Connection, rows: list[tuple[Any, ...]]) -> int:
+    """Insert them; returns how many were not there already."""
+    start = inserted = 0
     for step in _STEPS:
         while len(rows) - start >= step:
             values = tuple(itertools.chain.from_iterable(rows[start : start + step]))
-            connection.exec_driver_sql(_insertion(step), values)
+            inserted += connection.exec_driver_sql(_insertion(step), values).rowcount
             start += step
+    return inserted
 
 
 @cache
@@ -179,15 +184,19 @@ def _insertion(row_count: int) -> str:
     )
 
 
-def _drop_oldest(connection: Connection, ex_no: int, most: int) -> Dropped | None:
-    of_execution = dead_letters.c.ex_no == ex_no
-    excess = connection.execute(select(func.count()).where(of_execution)).scalar_one() - most
+def _drop_oldest(connection: Connection, ex_no: int, most: int, changes: Changes) -> Dropped | None:
+    excess = counts_of(connection, ex_no).letters + changes.of(ex_no, "letters") - most
     if excess <= 0:
         return None
+    # In the order of an index, so that the others are not looked at.
     oldest = (
-        select(dead_letters.c.letter_no).where(of_execution).order_by(dead_letters.c.letter_no).limit(excess)
+        select(dead_letters.c.letter_no)
+        .where(dead_letters.c.ex_no == ex_no)
+        .order_by(dead_letters.c.created, dead_letters.c.letter_no)
+        .limit(excess)
     )
     connection.execute(delete(dead_letters).where(dead_letters.c.letter_no.in_(oldest)))
+    changes.add(ex_no, "letters", -excess)
     before = _dropped(connection, ex_no)
     if before:
         lost = dead_letter_losses.update().where(dead_letter_losses.c.ex_no == ex_no)
@@ -204,7 +213,7 @@ def _dropped(connection: Connection, ex_no: int) -> int:
 
 def letter_counts(connection: Connection, ex_no: int) -> Document | None:
     """How many letters an execution has, and how many it had to drop; None for one that never had any."""
-    kept = connection.execute(select(func.count()).where(dead_letters.c.ex_no == ex_no)).scalar_one()
+    kept = counts_of(connection, ex_no).letters
     dropped = _dropped(connection, ex_no)
     return {"stored": kept, "dropped": dropped} if kept or dropped else None
 
@@ -324,5 +333,10 @@ class DeleteLetters:
         """
         self.whose.check(connection)
         chosen = select_letters(self.whose, self.where, dead_letters.c.letter_no)
+        numbers = select_letters(self.whose, self.where, dead_letters.c.ex_no, func.count())
+        changes = Changes()
+        for ex_no, count in connection.execute(numbers.group_by(dead_letters.c.ex_no)).fetchall():
+            changes.add(ex_no, "letters", -count)
+        store_changes(connection, changes)
         gone = delete(dead_letters).where(dead_letters.c.letter_no.in_(chosen))
         return connection.execute(gone).rowcount

@@ -6,18 +6,19 @@ from functools import cache
 from typing import Any, ClassVar, Final
 
 import attrs
-from sqlalchemy import ColumnElement, Connection, select, tuple_
+from sqlalchemy import ColumnElement, Connection, RowMapping, bindparam, select, tuple_
 
 from tsd.core.messages import RecordBatch
-from tsd.core.records import SliceState
+from tsd.core.records import TERMINAL_STATUSES, EndedSlices, SliceState
 from tsd.errors import Conflict, NotFound
 from tsd.ids import slice_id as derived_slice_id
+from tsd.store.counts import COUNTERS, Changes, counts_in, note_rows, store_changes
 from tsd.store.documents import Document, shown_time
-from tsd.store.executions import source_chain
+from tsd.store.executions import correct_last_stats, source_chain
 from tsd.store.fields import ERROR_FIELDS, order_by
 from tsd.store.letters import Stored, store_letters
 from tsd.store.listing import Page, cut, fetch
-from tsd.store.schema import executions, is_error, slices
+from tsd.store.schema import execution_counts, executions, is_error, slices
 from tsd.store.sqlite import PLACEHOLDER
 
 _COLUMNS: Final = (
@@ -48,6 +49,30 @@ NO_LETTERS: Final = Stored()
 
 
 @attrs.frozen(kw_only=True)
+class Recorded:
+    """What came of a batch.
+
+    Attributes:
+        letters: Of its dead letters.
+        before: What the execution had done before.
+        ended: What it has done now.
+        newly_failed: How many slices of the batch came to be in error.
+    """
+
+    letters: Stored
+    before: EndedSlices
+    ended: EndedSlices
+    newly_failed: int
+
+
+_EXECUTION: Final = (
+    select(executions.c.generation, executions.c.status, executions.c.ex_no, *COUNTERS)
+    .outerjoin(execution_counts, execution_counts.c.ex_no == executions.c.ex_no)
+    .where(executions.c.ex_id == bindparam("ex_id"))
+)
+
+
+@attrs.frozen(kw_only=True)
 class StoreRecords:
     """Store a batch of slice records of a controller. It waits through an outage.
 
@@ -61,22 +86,25 @@ class StoreRecords:
     letters_max: int = 100_000
     is_held: ClassVar[bool] = True
 
-    def apply(self, connection: Connection, now_ms: int) -> Stored:  # noqa: ARG002 - rows have their own times
-        """See `Write`; the result tells what came of the dead letters.
+    def apply(self, connection: Connection, now_ms: int) -> Recorded:  # noqa: ARG002 - rows have their own times
+        """See `Write`; the result tells what came of the dead letters and how many slices have ended.
 
         Raises:
             NotFound: There is no such execution.
             Conflict: The batch is of an older generation, or of executions it has nothing to do with.
         """
-        ex_nos = self._fenced_sources(connection)
+        ex_nos, execution = self._fenced_sources(connection)
         own = ex_nos[0]
+        before = counts_in(execution).ended
         # Before the rows: what is stored of a slice decides about its letters.
-        stored = NO_LETTERS
+        letters = NO_LETTERS
+        changes = Changes()
         if self.batch.letters:
-            stored = store_letters(connection, self.batch, ex_nos, most=self.letters_max)
+            letters = store_letters(connection, self.batch, ex_nos, most=self.letters_max, changes=changes)
         # The one long loop: a comprehension, with nothing in it that can be outside.
         rows = [(ex_nos[row[0]], *row[1:], own if row[0] else None) for row in self.batch.rows]
         self._name_errors(rows)
+        note_rows(connection, rows, changes, own=own)
         start = 0
         for step in _STEPS:
             statement = upsert(step)
@@ -84,7 +112,11 @@ class StoreRecords:
                 values = tuple(itertools.chain.from_iterable(rows[start : start + step]))
                 connection.exec_driver_sql(statement, values)
                 start += step
-        return stored
+        store_changes(connection, changes)
+        ended = changes.after(own, before)
+        if execution["status"] in TERMINAL_STATUSES:
+            correct_last_stats(connection, own, ended)
+        return Recorded(letters=letters, before=before, ended=ended, newly_failed=changes.failed)
 
     def _name_errors(self, rows: list[tuple[Any, ...]]) -> None:
         """Put into the rows of slices in error the ids that are derived, so that they can be searched."""
@@ -94,20 +126,19 @@ class StoreRecords:
             own_id = derived_slice_id(self.batch.sources[source], slicer_id, slicer_order)
             rows[number] = (*row[:_SLICE_ID], own_id, *row[_SLICE_ID + 1 :])
 
-    def _fenced_sources(self, connection: Connection) -> list[int]:
-        """The `ex_no` of each source, once it is certain that this batch may be stored."""
+    def _fenced_sources(self, connection: Connection) -> tuple[list[int], RowMapping]:
+        """The `ex_no` of each source, once it is certain that this batch may be stored, and its execution."""
         batch = self.batch
-        statement = select(executions.c.ex_no, executions.c.generation)
-        row = connection.execute(statement.where(executions.c.ex_id == batch.ex_id)).one_or_none()
+        row = connection.execute(_EXECUTION, {"ex_id": batch.ex_id}).mappings().one_or_none()
         if row is None:
             raise NotFound(f"Unable to find execution {batch.ex_id}")
-        if row.generation != batch.generation:
+        if row["generation"] != batch.generation:
             raise Conflict(
                 f"records of generation {batch.generation} of execution {batch.ex_id}"
-                f" are refused: its generation is {row.generation}"
+                f" are refused: its generation is {row['generation']}"
             )
         if batch.sources == (batch.ex_id,):
-            ex_nos = [row.ex_no]
+            ex_nos = [row["ex_no"]]
         else:
             chain = {ex_id: ex_no for ex_no, ex_id in source_chain(connection, ex_id=batch.ex_id)}
             if batch.sources[:1] != (batch.ex_id,) or not set(batch.sources) <= set(chain):
@@ -115,7 +146,7 @@ class StoreRecords:
             ex_nos = [chain[ex_id] for ex_id in batch.sources]
         if not all(0 <= row[0] < len(ex_nos) for row in batch.rows):
             raise Conflict(f"records of execution {batch.ex_id} name a source that is not in their list")
-        return ex_nos
+        return ex_nos, row
 
 
 @cache

@@ -7,6 +7,7 @@ from sqlalchemy import ColumnElement, Connection, func, select
 
 from tsd.core.messages import RecoveryAsk, RecoveryPage
 from tsd.core.records import REPLAYED_STATES, RecoveryMode, SlicerPosition, SliceState, UnfinishedSlice
+from tsd.store.counts import counts_of
 from tsd.store.executions import source_chain
 from tsd.store.records import BEFORE_ALL, follows
 from tsd.store.schema import is_unfinished, slices
@@ -66,6 +67,7 @@ def recovery_page(connection: Connection, *, ex_id: str, ask: RecoveryAsk) -> Re
         is_last=len(found) <= ask.limit and not is_cut,
         positions=slicer_positions(connection, ex_nos) if is_first else (),
         counts=state_counts(connection, ex_nos[0]) if is_first else (0, 0, 0, 0),
+        rerun=rerun_counts(connection, ex_nos[0]) if is_first else (0, 0),
     )
 
 
@@ -146,16 +148,19 @@ def _last_records(connection: Connection, ex_no: int) -> list[tuple[int, int, st
 def state_counts(connection: Connection, ex_no: int) -> tuple[int, int, int, int]:
     """How many records of an execution are in each `SliceState`.
 
-    Completed ones are all but the others: of these there are few, and an index has only them.
+    Those that have ended are counted as they are stored; the others are few, and an index has only them.
     """
-    total = connection.execute(select(func.count()).where(slices.c.ex_no == ex_no)).scalar_one()
     rows = connection.execute(
         select(slices.c.state, func.count().label("records"))
-        .where(slices.c.ex_no == ex_no, is_unfinished)
+        .where(slices.c.ex_no == ex_no, is_unfinished, slices.c.state.in_(sorted(_HELD)))
         .group_by(slices.c.state)
     )
-    counts: dict[int, int] = {row.state: row.records for row in rows}
-    pending, start, error = (
-        counts.get(state.value, 0) for state in (SliceState.PENDING, SliceState.START, SliceState.ERROR)
-    )
-    return (pending, start, total - pending - start - error, error)
+    held: dict[int, int] = {row.state: row.records for row in rows}
+    ended = counts_of(connection, ex_no).own
+    return (held.get(SliceState.PENDING, 0), held.get(SliceState.START, 0), ended.completed, ended.failed)
+
+
+def rerun_counts(connection: Connection, ex_no: int) -> tuple[int, int]:
+    """How many records of earlier executions are completed, and in error, since this one ran them again."""
+    rerun = counts_of(connection, ex_no).rerun
+    return (rerun.completed, rerun.failed)

@@ -36,7 +36,7 @@ from sqlalchemy import (
 from tsd.core.records import TERMINAL_STATUSES, SliceState
 from tsd.store.sqlite import json_field, json_number
 
-HEAD: Final = "0006"
+HEAD: Final = "0007"
 """Version of this schema: the last migration. Later versions compare as greater text."""
 
 INT = BigInteger().with_variant(Integer(), "sqlite")
@@ -104,6 +104,8 @@ executions = Table(
     Column("document", Text, nullable=False),
     Column("name_words", Text, nullable=False, server_default="[]"),
     Column("failure_words", Text, nullable=False, server_default="[]"),
+    Column("started", Text),
+    Column("recorded", INT),
     Index("executions_job", "job_id"),
     Index("executions_updated", "deleted", "updated", "ex_no", "created", "status", "job_id"),
     Index("executions_created", "deleted", "created", "ex_no", "updated", "status", "job_id"),
@@ -117,7 +119,10 @@ executions = Table(
     sqlite_strict=True,
 )
 """Executions. `ex_no` grows with each one, whatever the clock does. `intent` is JSON of an `Intent`
-(`tsd.core.cluster.records`). `name_words` and `failure_words` are of `tsd.store.words`."""
+(`tsd.core.cluster.records`). `name_words` and `failure_words` are of `tsd.store.words`. `started` is
+when the run began, as its first controller said. `recorded` says of one that has ended what its records tell:
+1 when every slice that was handed out has one, 0 when its slicers made none, null when its controller had no
+time to say so."""
 
 Index("executions_lifecycle", executions.c.deleted, json_field(executions.c.document, "lifecycle"))
 Index("executions_slicers", executions.c.deleted, json_number(executions.c.document, "slicers"))
@@ -212,6 +217,20 @@ for _name in ("updated", "slicer_order"):
         sqlite_where=is_error,
         postgresql_where=is_error,
     )
+
+execution_counts = Table(
+    "execution_counts",
+    metadata,
+    Column("ex_no", INT, primary_key=True),
+    Column("completed", INT, nullable=False),
+    Column("failed", INT, nullable=False),
+    Column("rerun_completed", INT, nullable=False),
+    Column("rerun_failed", INT, nullable=False),
+    Column("letters", INT, nullable=False),
+    sqlite_strict=True,
+)
+"""Counters that are changed together with what they count (`tsd.store.counts`). Not columns of `executions`:
+a row there has the whole document, and would be written anew with each batch."""
 
 dead_letters = Table(
     "dead_letters",

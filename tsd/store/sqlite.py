@@ -8,6 +8,7 @@ Everything else in `tsd.store` is SQLAlchemy Core that other databases understan
 """
 
 import contextlib
+import json
 import re
 import sqlite3
 import time
@@ -309,6 +310,12 @@ def like(column: Column[str], pattern: str) -> ColumnElement[bool]:
     # GLOB, because LIKE takes upper and lower case for the same.
     escaped = "".join(f"[{letter}]" if letter in "[?" else letter for letter in pattern)
     return column.op("GLOB", is_comparison=True)(escaped)
+
+
+def listed_numbers(numbers: Sequence[int]) -> Select[tuple[int]]:
+    """Many numbers as one parameter, for a condition with `in_`: the statement is the same for any count."""
+    rows = func.json_each(json.dumps(numbers)).table_valued("value")
+    return select(rows.c.value)
 
 
 def fetch_packed(

@@ -189,8 +189,8 @@ class Store:
 
     # --- slice records ---------------------------------------------------------------------------
 
-    async def store_records(self, batch: RecordBatch) -> letters.Stored:
-        """Store slice records and their dead letters; tells what came of these.
+    async def store_records(self, batch: RecordBatch) -> records.Recorded:
+        """Store slice records and their dead letters; tells what came of them.
 
         Raises Conflict when the batch is of an older generation, NotFound.
         """

@@ -18,8 +18,7 @@ from sqlalchemy import Connection
 from tsd.core.histograms import Histogram, Observations
 from tsd.errors import StoreCorrupt, StoreError, TsdError
 from tsd.store import sqlite
-from tsd.store.letters import Stored
-from tsd.store.records import StoreRecords
+from tsd.store.records import Recorded, StoreRecords
 from tsd.store.transactions import Outcome, Write, transact
 
 R = TypeVar("R")
@@ -254,7 +253,7 @@ class Writer:
         """Count a transaction that was committed."""
         self._transactions += 1
         self._requests += len(held)
-        self._letters += sum(result.count for result, _ in outcomes if isinstance(result, Stored))
+        self._letters += sum(result.letters.count for result, _ in outcomes if isinstance(result, Recorded))
         rows = sum(
             len(entry.request.batch.rows)
             for entry, (_, error) in zip(held, outcomes, strict=True)

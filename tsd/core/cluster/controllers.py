@@ -9,6 +9,7 @@ from tsd.core.cluster.membership import Members
 from tsd.core.cluster.records import ClusterSettings
 from tsd.core.cluster.reports import take_report
 from tsd.core.cluster.roster import Roster
+from tsd.core.counts import ControllerCounts
 from tsd.core.messages import (
     PROTOCOL,
     Again,
@@ -106,7 +107,7 @@ class ControllerDesk:
             return
         execution.controller.link.hear(now)
         self.roster.touch(execution)
-        self.counting.hear_controller(hello.ex_id, peer, hello.counts)
+        self._count(execution, peer, hello.counts)
         out.send(peer, execution.welcome(hello.address, out, now))
 
     def _believed(
@@ -123,14 +124,20 @@ class ControllerDesk:
             return None
         execution.controller.link.hear(now)
         self.roster.touch(execution)
-        self.counting.hear_controller(message.ex_id, peer, message.counts)
+        self._count(execution, peer, message.counts)
         execution.take_metadata(message.metadata, out)
         return execution
+
+    def _count(self, execution: Execution, peer: str, counts: ControllerCounts) -> None:
+        """Add up what a controller counts; which slices have ended its records say, if there are any."""
+        if execution.ended is not None:
+            counts = attrs.evolve(counts, work=attrs.evolve(counts.work, completed=0, failed=0))
+        self.counting.hear_controller(execution.ex_id, peer, counts)
 
     def _beat(self, execution: Execution, beat: ControllerBeat, out: Outbox, now: float) -> None:
         controller = execution.controller
         assert controller is not None
-        execution.stats = beat.stats
+        execution.take_stats(beat.stats, out)
         controller.is_replaceable = beat.replaceable
         if controller.is_revoked:
             out.send(controller.proc_id, Refused(reason=f"node {controller.node_id} was lost"))

@@ -2,7 +2,7 @@
 
 import attrs
 
-from tsd.core.counts import ControllerCounts, MeshCounts, Total, WorkCounts, mesh_sum
+from tsd.core.counts import ControllerCounts, MeshCounts, Total, WorkCounts, as_count, mesh_sum, plus
 
 
 @attrs.frozen(kw_only=True)
@@ -36,6 +36,7 @@ class Counting:
 
     foreign_exits: int = 0
     _work: Total[WorkCounts] = attrs.field(factory=lambda: Total(WorkCounts()), init=False)
+    _recorded: WorkCounts = attrs.field(factory=WorkCounts, init=False)
     _nodes: Total[MeshCounts] = attrs.field(factory=_mesh_total, init=False)
     _controllers: Total[MeshCounts] = attrs.field(factory=_mesh_total, init=False)
     _workers: Total[MeshCounts] = attrs.field(factory=_mesh_total, init=False)
@@ -50,6 +51,12 @@ class Counting:
         self._controllers.hear(ex_id, peer, counts.mesh)
         self._workers.hear(ex_id, peer, counts.workers)
 
+    def hear_records(self, completed: int, failed: int) -> None:
+        """So many more slices are completed, and in error, by records that are durable."""
+        self._recorded = plus(
+            self._recorded, WorkCounts(completed=as_count(completed), failed=as_count(failed))
+        )
+
     def forget_node(self, node_id: str) -> None:
         """The node has left."""
         self._nodes.forget(node_id)
@@ -62,7 +69,7 @@ class Counting:
     def totals(self) -> ClusterCounts:
         """The sums as they are now."""
         return ClusterCounts(
-            work=self._work.sum,
+            work=plus(self._work.sum, self._recorded),
             nodes=mesh_sum(self._nodes),
             controllers=mesh_sum(self._controllers),
             workers=mesh_sum(self._workers),

@@ -6,7 +6,7 @@ from tsd.core.cluster.records import ClusterSettings, Drain, ExecutionRecord, In
 from tsd.core.messages import ControllerWelcome, NodeWanted, ToController, ToNode
 from tsd.core.messages import FromController as ControllerMessage
 from tsd.core.messages import FromNode as NodeMessage
-from tsd.core.records import ExecutionStats, Status
+from tsd.core.records import EndedSlices, ExecutionStats, Status
 
 # --- events -----------------------------------------------------------------------------------
 
@@ -54,9 +54,18 @@ class Unsendable:
 
 @attrs.frozen(kw_only=True)
 class RecordsStored:
-    """Slice records of an execution became durable: it makes progress."""
+    """Slice records of an execution became durable: it makes progress.
+
+    Attributes:
+        before: What it had done before, by its records; None when that is not known.
+        ended: What it has done now.
+        newly_failed: How many slices came to be in error.
+    """
 
     ex_id: str
+    before: EndedSlices | None = None
+    ended: EndedSlices | None = None
+    newly_failed: int = 0
 
 
 @attrs.frozen(kw_only=True)
@@ -194,6 +203,9 @@ class SaveStatus:
     stats: ExecutionStats | None = None
     slicer_hostname: str | None = None
     slicer_port: int | None = None
+    started: str | None = None
+    recorded: int | None = None
+    """At the end: 1 when every slice that was handed out has a record, 0 when none was made."""
 
 
 @attrs.frozen(kw_only=True)

@@ -4,7 +4,9 @@ Methods change the state and put what has to be saved, sent or told into an `Out
 placed is decided in `placement`, for all executions together.
 """
 
+import contextlib
 import json
+from datetime import datetime
 
 import attrs
 
@@ -24,7 +26,7 @@ from tsd.core.cluster.records import ClusterSettings, ExecutionRecord, Intent
 from tsd.core.cluster.seats import Seats
 from tsd.core.execution.lifecycle import LifecycleEvent, next_status
 from tsd.core.messages import ControllerWelcome, ProcessExit, ProcessReport, ProcessSpec, Wanted
-from tsd.core.records import TERMINAL_STATUSES, ExecutionStats, ProcessRole, Status
+from tsd.core.records import TERMINAL_STATUSES, EndedSlices, ExecutionStats, ProcessRole, Status
 from tsd.ids import controller_id, parse_process_id, worker_id
 
 STARTING = frozenset({Status.SCHEDULING, Status.INITIALIZING})
@@ -49,12 +51,23 @@ def describe_exit(ended: ProcessExit) -> str:
     return f"{how}: {ended.detail}" if ended.detail else how
 
 
+def with_records(stats: ExecutionStats, ended: EndedSlices | None) -> ExecutionStats:
+    """Counters that are at least what the records say: a controller that has just started knows less."""
+    if ended is None:
+        return stats
+    processed, failed = max(stats.processed, ended.processed), max(stats.failed, ended.failed)
+    return attrs.evolve(stats, processed=processed, failed=failed)
+
+
 @attrs.define(kw_only=True)
 class Execution:
     """One execution that has not ended, or whose processes are not all gone yet.
 
     Attributes:
         record: As it was when this master took it in.
+        said: The counters that its controller said last.
+        stats: Its counters: those, but never less than its records say; at the end what these say.
+        ended: What it has done by its records; None when that is not known.
         crew: Its workers.
         controller: The controller of the present generation; None while there is none.
         attempts: Failed starts of the first controller, and where they failed.
@@ -77,7 +90,9 @@ class Execution:
     intent: Intent
     has_errors: bool
     failure_reason: str
+    said: ExecutionStats
     stats: ExecutionStats
+    ended: EndedSlices | None
     crew: Crew
     controller: Controller | None = None
     attempts: int = 0
@@ -96,6 +111,7 @@ class Execution:
     @classmethod
     def from_record(cls, record: ExecutionRecord, settings: ClusterSettings, members: Members) -> "Execution":
         """An execution that was just stored."""
+        said = attrs.evolve(record.stats, started=record.started)
         return cls(
             settings=settings,
             members=members,
@@ -105,7 +121,9 @@ class Execution:
             intent=record.intent,
             has_errors=record.has_errors,
             failure_reason=record.failure_reason,
-            stats=record.stats,
+            said=said,
+            stats=with_records(said, record.ended),
+            ended=record.ended,
             crew=Crew(settings=settings, members=members, ex_id=record.ex_id),
         )
 
@@ -206,7 +224,13 @@ class Execution:
     # --- status -------------------------------------------------------------------------------
 
     def apply(
-        self, event: LifecycleEvent, out: Outbox, *, host: str | None = None, port: int | None = None
+        self,
+        event: LifecycleEvent,
+        out: Outbox,
+        now: float,
+        *,
+        host: str | None = None,
+        port: int | None = None,
     ) -> None:
         """Change the status by `event` and save it with what belongs to the new status.
 
@@ -214,6 +238,8 @@ class Execution:
             IllegalTransition: The table has no entry; nothing was changed.
         """
         status = next_status(self.status, event)
+        if status in TERMINAL_STATUSES and self.is_active:
+            self._conclude_stats(now)
         carries_stats = status in TERMINAL_STATUSES or status is Status.FAILING
         out.saves.append(
             SaveStatus(
@@ -240,6 +266,33 @@ class Execution:
             )
         self.status = status
 
+    def take_stats(self, stats: ExecutionStats, out: Outbox) -> None:
+        """Take in what the controller says; when the run began is what its first generation said."""
+        started = self.stats.started or stats.started
+        if started != self.stats.started:
+            save = SaveStatus(ex_id=self.ex_id, expected=self.status, status=self.status, started=started)
+            out.saves.append(save)
+        self.said = attrs.evolve(stats, started=started)
+        self.stats = with_records(self.said, self.ended)
+
+    def take_ended(self, ended: EndedSlices) -> None:
+        """Take in what the records say now."""
+        self.ended = ended
+        if self.is_active:
+            self.stats = with_records(self.said, ended)
+        else:
+            self.stats = attrs.evolve(self.stats, processed=ended.processed, failed=ended.failed)
+
+    def _conclude_stats(self, now: float) -> None:
+        """The last counters are those of the records, and of the time since the run began."""
+        stats = self.said
+        if self.ended is not None:
+            stats = attrs.evolve(stats, processed=self.ended.processed, failed=self.ended.failed)
+        with contextlib.suppress(ValueError):  # empty before the start; else a controller says what it likes
+            since_start = now - datetime.fromisoformat(stats.started).timestamp()
+            stats = attrs.evolve(stats, job_duration=max(1, int(since_start)))
+        self.stats = stats
+
     def take_metadata(self, text: str, out: Outbox) -> None:
         """Take in the metadata that the controller has now; empty when it has changed none."""
         if text in ("", self.metadata):
@@ -265,7 +318,7 @@ class Execution:
     def fail(self, reason: str, out: Outbox, now: float) -> None:
         """End the execution as failed; what it runs gets a short time to leave."""
         self.note_error(reason)
-        self.apply(LifecycleEvent.FAILED, out)
+        self.apply(LifecycleEvent.FAILED, out, now)
         self.end_processes(now + self.settings.shutdown_timeout_s)
 
     # --- controller ---------------------------------------------------------------------------
@@ -307,7 +360,7 @@ class Execution:
 
     def _start_generation(self, node_id: str, out: Outbox, now: float) -> None:
         if self.status is Status.PENDING:
-            self.apply(LifecycleEvent.PLACED, out)
+            self.apply(LifecycleEvent.PLACED, out, now)
         self.generation += 1
         self.controller = self._expect(self.generation, node_id, now)
         self.controller.hello_by = now + self.settings.action_timeout_s
@@ -349,7 +402,7 @@ class Execution:
             self._save_address(host, int(port) if port.isascii() and port.isdecimal() else 0, out, now)
         if self.status is Status.PAUSED and not self.intent.paused:
             # It was resumed while there was no controller that could say so.
-            self.apply(LifecycleEvent.RESUMED, out)
+            self.apply(LifecycleEvent.RESUMED, out, now)
         self.fill_seats(now)
         return ControllerWelcome(
             lease_s=self.settings.controller_lease_s,
@@ -363,7 +416,7 @@ class Execution:
 
     def _save_address(self, host: str, port: int, out: Outbox, now: float) -> None:
         if self.status is Status.SCHEDULING:
-            self.apply(LifecycleEvent.CONTROLLER_READY, out, host=host, port=port)
+            self.apply(LifecycleEvent.CONTROLLER_READY, out, now, host=host, port=port)
             self.ready_by = now + self.settings.slicer_timeout_s
             return
         out.saves.append(
@@ -406,7 +459,7 @@ class Execution:
         if self.status is Status.STOPPING:
             return
         if self.status in STARTING:
-            self.apply(LifecycleEvent.PLACEMENT_LOST, out)
+            self.apply(LifecycleEvent.PLACEMENT_LOST, out, now)
             if is_fault:
                 self._count_attempt(controller.node_id, words, out, now)
         elif is_fault:

@@ -144,8 +144,7 @@ class ClusterMachine:
             case Unsendable():
                 self._unsendable(event, out, now)
             case RecordsStored():
-                if execution := self._roster.get(event.ex_id):
-                    execution.restarts = 0
+                self._records_stored(event)
             case ExecutionAdded():
                 self._add(event.record)
             case SettingsChanged():
@@ -335,6 +334,19 @@ class ClusterMachine:
         for execution in self._roster:
             execution.settings = execution.crew.settings = settings
         self._nodes.compare_configs(out)
+
+    def _records_stored(self, event: RecordsStored) -> None:
+        execution = self._roster.get(event.ex_id)
+        if execution is not None:
+            execution.restarts = 0
+        if event.before is None or event.ended is None:
+            return
+        self._counting.hear_records(event.ended.completed - event.before.completed, event.newly_failed)
+        if execution is not None:
+            execution.take_ended(event.ended)
+        else:
+            # Its last batch was on the way when it ended.
+            self._ended_stats = self._ended_stats.grown(event.before, event.ended)
 
     # --- the end of each event ----------------------------------------------------------------
 

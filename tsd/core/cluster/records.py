@@ -2,7 +2,7 @@
 
 import attrs
 
-from tsd.core.records import ExecutionStats, Status
+from tsd.core.records import EndedSlices, ExecutionStats, Status
 
 
 @attrs.frozen(kw_only=True)
@@ -83,6 +83,8 @@ class ExecutionRecord:
         controller_node: Node on which that controller was placed; None when it is known to have ended.
         has_errors: `_has_errors` as saved last.
         failure_reason: `_failureReason` as saved last.
+        started: When the run began, ISO text; empty when it has not.
+        ended: What it has done by its records; None when that is not known.
         has_slices: Slices of it were recorded before this was read, so its next controller goes on with them.
     """
 
@@ -104,3 +106,5 @@ class ExecutionRecord:
     failure_reason: str = ""
     has_slices: bool = False
     stats: ExecutionStats = attrs.field(factory=ExecutionStats)
+    started: str = ""
+    ended: EndedSlices | None = None

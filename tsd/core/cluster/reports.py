@@ -57,7 +57,7 @@ def take_report(execution: Execution, report: StatusReport, out: Outbox, now: fl
             reported=report.event,
         )
         return True
-    execution.stats = report.stats
+    execution.take_stats(report.stats, out)
     if is_stop:
         # Nothing is left to drain; it counts as stopped when its processes are gone.
         if event is not LifecycleEvent.STOPPED or report.reason:
@@ -86,6 +86,6 @@ def _apply(execution: Execution, event: LifecycleEvent, reason: str, out: Outbox
             pass
     after = TRANSITIONS[execution.status, event]
     if before != (after, execution.has_errors, execution.failure_reason):
-        execution.apply(event, out)
+        execution.apply(event, out, now)
     if after in TERMINAL_STATUSES:
         execution.end_processes(now + execution.settings.shutdown_timeout_s)

@@ -14,7 +14,7 @@ def stop(execution: Execution, within_s: float, out: Outbox, now: float, *, forc
     A repeated stop can shorten the time, never prolong it.
     """
     if execution.status is not Status.STOPPING:
-        execution.apply(LifecycleEvent.STOP_REQUESTED, out)
+        execution.apply(LifecycleEvent.STOP_REQUESTED, out, now)
     deadline = now + (0.0 if force else within_s) + execution.settings.kill_margin_s
     if execution.intent.stop_deadline is not None:
         deadline = min(deadline, execution.intent.stop_deadline)
@@ -42,4 +42,4 @@ def check_stopped(execution: Execution, out: Outbox, now: float) -> None:
             execution.failure_reason
             or f"execution: {execution.ex_id} had {execution.stats.failed} slice failure(s) during processing"
         )
-    execution.apply(LifecycleEvent.STOPPED, out)
+    execution.apply(LifecycleEvent.STOPPED, out, now)

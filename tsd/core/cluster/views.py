@@ -8,7 +8,7 @@ from tsd.core.cluster.counting import ClusterCounts
 from tsd.core.cluster.executions import Execution
 from tsd.core.cluster.membership import Node
 from tsd.core.cluster.records import Drain
-from tsd.core.records import RUNNING_STATUSES, ExecutionStats, ProcessRole, Status
+from tsd.core.records import RUNNING_STATUSES, EndedSlices, ExecutionStats, ProcessRole, Status
 
 ASSIGNMENTS = {ProcessRole.CONTROLLER: "execution_controller", ProcessRole.WORKER: "worker"}
 
@@ -120,6 +120,14 @@ class ClusterStats:
                 field.name: getattr(self, field.name) + getattr(stats, field.name)
                 for field in attrs.fields(ClusterStats)
             }
+        )
+
+    def grown(self, before: EndedSlices, after: EndedSlices) -> "ClusterStats":
+        """These sums when an execution that is among them turns out to have done more."""
+        return attrs.evolve(
+            self,
+            processed=self.processed + after.processed - before.processed,
+            failed=self.failed + after.failed - before.failed,
         )
 
 

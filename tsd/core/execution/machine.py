@@ -72,7 +72,15 @@ from tsd.core.messages import (
     ToController,
     Wanted,
 )
-from tsd.core.records import TERMINAL_STATUSES, ExecutionStats, SlicerPosition, SliceState, Status
+from tsd.core.records import (
+    REPLAYED_STATES,
+    TERMINAL_STATUSES,
+    ExecutionStats,
+    RecoveryMode,
+    SlicerPosition,
+    SliceState,
+    Status,
+)
 
 _NEVER = float("inf")
 ERROR_TEXT_MAX = 2_000
@@ -208,6 +216,9 @@ class ExecutionMachine:
     def stats(self, now: float) -> ExecutionStats:
         """The counters of the execution as they are now."""
         is_over = self._ending is not None and self._ending.is_reported
+        if is_over and not self._started_ms:
+            # It ended before the slicer was built.
+            self._started_ms = int((now + self._wall_offset_s) * 1000)
         return execution_stats(
             self._ledger,
             self._slicing,
@@ -294,7 +305,6 @@ class ExecutionMachine:
         self._recorder.sources = self._sources
         self._mode = welcome.mode
         self._is_resumed = welcome.resume
-        self._started_ms = at_ms
         self._desk.max_retries = terms.max_retries
         self._desk.execution = welcome.execution
         self._desk.log_level = welcome.wanted.log_level
@@ -384,9 +394,7 @@ class ExecutionMachine:
         if slices is None:
             return
         if is_first:
-            completed, failed = page.counts[SliceState.COMPLETED], page.counts[SliceState.ERROR]
-            self._ledger.processed += completed + failed
-            self._ledger.failed += failed
+            self._count_before(page)
         if self._plan.has_records and not self._is_recoverable:
             self._fail_unrecoverable()
             return
@@ -395,6 +403,16 @@ class ExecutionMachine:
             self._ledger.readmit(entry, SliceState(found[3]), pinned_worker(entry.item[3]))
             self._dispatcher.append(entry)
         self._recorder.within(self._limits.commit_interval_s, now)
+
+    def _count_before(self, page: RecoveryPage) -> None:
+        """Count what earlier generations have done, by its records."""
+        completed, failed = page.counts[SliceState.COMPLETED], page.counts[SliceState.ERROR]
+        again_completed, again_failed = page.rerun
+        if self._mode and SliceState.ERROR in REPLAYED_STATES[RecoveryMode(self._mode)]:
+            # They are run once more now, and count when they end.
+            again_failed = 0
+        self._ledger.processed += completed + failed + again_completed + again_failed
+        self._ledger.failed += failed + again_failed
 
     def _is_replay_durable(self) -> bool:
         """What ran for earlier executions has ended, and the store knows it.

@@ -103,6 +103,10 @@ class BaseConfig:
     known_elsewhere: ClassVar[frozenset[str]] = frozenset()
     """Options that are read from `extra`: never told as unknown."""
 
+    def assets_needed(self) -> Iterator[tuple[str, str]]:
+        """Bundles whose files it needs, as (option, identifier); each must be in `assets` of the job."""
+        yield from ()
+
     def faults(self) -> Iterator[tuple[str, str]]:
         """Faults across options as (option, message); called when each option alone is right."""
         yield from ()

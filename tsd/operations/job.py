@@ -364,11 +364,22 @@ class _Check:
             title = f"Validation failed for {kind} config: {definition.name}"
             self.on_check(path, definition.name)
             try:
-                faults = list(definition.component.check_job(config, job))
+                faults = [*self._missing_assets(config), *definition.component.check_job(config, job)]
             except ValueError as error:
                 faults = [("", str(error))]
             if faults:
                 self._fail(title, [(f"{path}.{name}" if name else path, text) for name, text in faults])
+
+    def _missing_assets(self, config: BaseConfig) -> Iterator[Fault]:
+        """Bundles that an operation takes files of, and that the job does not list."""
+        given = [asset for asset in asset_identifiers(self._raw) if asset not in self._assets.built_in]
+        if any(self._assets.ids.get(asset) == asset for asset in given):
+            return  # one is named by its id, and its name is not known here
+        known = {*given, *(asset.partition(":")[0] for asset in given), *self._assets.ids.values()}
+        for option, asset in config.assets_needed():
+            if asset not in known and asset.partition(":")[0] not in known:
+                meant = did_you_mean(asset, known)
+                yield option, f'the bundle "{asset}" is not in assets of the job{meant}'
 
     def _advice(self, job: dict[str, Any], loaded: list[_Loaded]) -> None:
         """What the configs themselves say of the job."""

@@ -37,6 +37,8 @@ STATUS_OF: Mapping[type[errors.TsdError], int] = {
     errors.AssetTooLarge: 413,
     errors.OperationError: 500,
     errors.NonRetryable: 500,
+    errors.SourceChanged: 500,
+    errors.CannotResume: 500,
     errors.Fatal: 500,
 }
 """HTTP status of every class of `tsd.errors`; a test walks the tree. An error class of another module

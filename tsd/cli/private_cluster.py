@@ -8,15 +8,18 @@ from functools import partial
 from pathlib import Path
 
 from tsd.cli import exit_codes
-from tsd.cli.client import ApiFile, MasterClient
+from tsd.cli.client import ApiError, ApiFile, MasterClient, MasterUnreachable
 from tsd.cli.forking import fork
 from tsd.cli.interrupts import asked_to_stop
 from tsd.cli.up import run_up
+from tsd.core.cluster.views import SLOTS_LEAST
 from tsd.errors import TsdError
 from tsd.settings import Settings
 
 LOG_FILE = "tsd.log"
 START_WITHIN_S = 60.0
+NODE_WITHIN_S = 30.0
+"""A node that has not found its master by then does not find it: both are on this host."""
 _GRACE_S = 15.0
 """How long past its own deadlines the supervisor may take to end."""
 _POLL_S = 0.02
@@ -50,14 +53,24 @@ class PrivateCluster:
         self._settings = settings
         self._log_file = None if verbose else settings.tsd.data_dir / LOG_FILE
         self._pid: int | None = None
+        self._nodeless: tuple[MasterClient, float] | None = None
+        """The master, as long as it has no node, and until when it may have none."""
 
     def start(self) -> MasterClient:
         """Start it and wait until it serves.
 
         Raises:
-            ClusterFailed: It ended, or does not serve within a minute.
+            ClusterFailed: It ended, does not serve within a minute, or has too few slots for any job.
             KeyboardInterrupt: A stop signal came first.
         """
+        slots = self._settings.teraslice.workers
+        if slots < SLOTS_LEAST:
+            raise ClusterFailed(
+                f"a job needs {SLOTS_LEAST} slots, one for its controller and one for a worker, and"
+                f" teraslice.workers is {slots}; set it to {SLOTS_LEAST} or more",
+                exit_code=exit_codes.CONFIG,
+                last_words="",
+            )
         api = ApiFile.in_folder(self._settings.tsd.data_dir)
         api.remove()
         self._pid = fork(partial(_run, self._settings, self._log_file), death_signal=signal.SIGTERM)
@@ -66,13 +79,15 @@ class PrivateCluster:
             self.check()
             url = api.read_url()
             if url is not None and MasterClient(url).is_ready():
-                return MasterClient(url)
+                client = MasterClient(url)
+                self._nodeless = client, time.monotonic() + NODE_WITHIN_S
+                return client
             if asked_to_stop(_POLL_S):
                 raise KeyboardInterrupt
         raise self._failure(f"the cluster does not serve within {START_WITHIN_S:.0f} s", exit_codes.FAILED)
 
     def check(self) -> None:
-        """Raise ClusterFailed when the cluster has ended."""
+        """Raise ClusterFailed when the cluster has ended, or its node has not come."""
         if self._pid is None:
             return
         pid, status = os.waitpid(self._pid, os.WNOHANG)
@@ -80,6 +95,21 @@ class PrivateCluster:
             self._pid = None
             code = os.waitstatus_to_exitcode(status)
             raise self._failure("the cluster has ended on its own", code if code > 0 else exit_codes.FAILED)
+        self._check_node()
+
+    def _check_node(self) -> None:
+        if self._nodeless is None:
+            return
+        client, deadline = self._nodeless
+        with suppress(ApiError, MasterUnreachable):
+            if client.get("/ready")["checks"]["capacity"]["nodes"]:
+                self._nodeless = None
+                return
+        if time.monotonic() > deadline:
+            raise self._failure(
+                f"the cluster has had no node for {NODE_WITHIN_S:.0f} s, so no job can run",
+                exit_codes.FAILED,
+            )
 
     def stop(self) -> None:
         """Drain it and wait for its end; kill it when it takes longer than its own deadlines.

@@ -13,6 +13,7 @@ import trio
 from tsd.addresses import tcp_address
 from tsd.assets.folders import AssetFolders
 from tsd.controller.slicer_thread import SlicerThread, make_runner_with
+from tsd.core.cluster.executions import FINDING_PORT, NO_PORT_EXIT
 from tsd.core.execution.events import (
     BuildSlicer,
     CompleteOutput,
@@ -42,7 +43,7 @@ from tsd.core.messages import (
     ProcessSpec,
     StatusReport,
 )
-from tsd.errors import ConfigError
+from tsd.errors import ConfigError, PortInUse
 from tsd.mesh.codec import Codec
 from tsd.mesh.counts import counts_of
 from tsd.mesh.drive import Driver, perform_effects
@@ -59,8 +60,8 @@ from tsd.operations.forked import watch_forks
 from tsd.operations.runtime import make_context
 from tsd.settings import Settings, advertised_host
 
-NO_PORT = 71
-"""Exit code when nothing of `slicer_port_range` could be bound (EX_OSERR of sysexits)."""
+NO_ADDRESS = 78
+"""Exit code when the address can not be bound whatever the port (EX_CONFIG of sysexits)."""
 _CLOSE_S = 2.0
 """How long a process that must end waits for a slicer to return: all that matters is recorded by then."""
 
@@ -85,15 +86,20 @@ def controller_main(spec: ProcessSpec, settings: Settings, box: BlackBox) -> int
     watch_forks()
     try:
         return trio.run(_run, spec, settings, box)
+    except PortInUse as error:
+        # Another controller gives one back when it ends; the master tries again.
+        box.say("; ".join(fault for _, fault in error.faults))
+        return NO_PORT_EXIT
     except ConfigError as error:
         # The reason reaches the execution through the node's report of this exit.
         _log.error("controller.unable", reason=str(error))
         box.say(str(error))
-        return NO_PORT
+        return NO_ADDRESS
 
 
 async def _run(spec: ProcessSpec, settings: Settings, box: BlackBox) -> int:
     options = mesh_options(settings)
+    box.note_doing(FINDING_PORT)
     # The receiver outermost, so that being told once more does not cut short the last messages.
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         async with (
@@ -113,6 +119,7 @@ async def _run(spec: ProcessSpec, settings: Settings, box: BlackBox) -> int:
                 on_bad_frame=_on_bad_frame,
             ) as dialer,
         ):
+            box.note_doing("starting")
             async with trio.open_nursery() as nursery:
                 shell = ControllerShell(
                     spec, settings, box, listener=listener, dialer=dialer, nursery=nursery

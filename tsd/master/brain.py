@@ -55,6 +55,7 @@ from tsd.core.records import TERMINAL_STATUSES, Status
 from tsd.errors import LocalWireError, NotReady, StateError, StoreError
 from tsd.ids import parse_process_id
 from tsd.master.bundles import BundleFiles
+from tsd.master.ended import EndedJobs
 from tsd.master.handout import Handout
 from tsd.master.intake import Intake
 from tsd.master.watches import Watches
@@ -91,6 +92,7 @@ class Brain:
         bundles: The zips that nodes ask for; None where there are none.
         watches: Who waits for a status, or for a node.
         ended: How many executions ended in each terminal status since this master started.
+        ended_jobs: The same by the name of the job, and when.
         changed_at: When the status of an execution that has not ended was stored, if this master did it.
     """
 
@@ -101,6 +103,7 @@ class Brain:
     bundles: BundleFiles | None = None
     watches: Watches = attrs.field(factory=Watches)
     ended: Counter[Status] = attrs.field(factory=Counter)
+    ended_jobs: EndedJobs = attrs.field(factory=EndedJobs)
     changed_at: dict[str, float] = attrs.field(factory=dict)
     _queue: dict[object, _Item] = attrs.field(factory=dict)
     """In order; words of the mesh by peer and kind, everything else by itself."""
@@ -297,6 +300,7 @@ class Brain:
                     if action.status in TERMINAL_STATUSES:
                         self._intake.forget(action.ex_id)
                         self.ended[action.status] += 1
+                        self.ended_jobs.note(action.name, action.status, self.now())
                         del self.changed_at[action.ex_id]
                 case NodeChanged():
                     self.watches.tell_of_nodes()

@@ -46,6 +46,7 @@ from tsd.master.metrics import MasterMetrics
 from tsd.master.nodes import NodeService
 from tsd.master.ports import Stopped, bound
 from tsd.master.requests import RequestCounter
+from tsd.master.roomwatch import RoomWatch
 from tsd.master.service import MasterService
 from tsd.master.statusline import StatusLine
 from tsd.master.validation import JobChecker
@@ -243,6 +244,7 @@ class _Master:
             await nursery.start(self.brain.run)
             nursery.start_soon(self._keep_watchdog)
             nursery.start_soon(self.lag.run)
+            nursery.start_soon(RoomWatch(machine=self.brain.machine, now=trio.current_time).run)
             folders = self.service.assets.folders
             nursery.start_soon(keep_swept, folders, self.settings.tsd.keep_unused_assets_s)
             await self.service.assets.sweep()

@@ -22,6 +22,7 @@ from tsd.errors import NotActive, Unavailable
 from tsd.master.brain import Brain
 from tsd.master.jobs import execution_document
 from tsd.master.lists import ListQuery
+from tsd.master.roomwatch import with_waiting_reason
 from tsd.store.executions import CreateExecution
 from tsd.store.fields import ERROR_FIELDS, EXECUTION_FIELDS
 from tsd.store.store import Store
@@ -64,12 +65,12 @@ class ExecutionService:
         return await self.store.list_executions(page, statuses=statuses, is_deleted=is_deleted)
 
     async def get(self, ex_id: str) -> Document:
-        """An execution, deleted or not.
+        """An execution, deleted or not; `_waiting_reason` says why something of it does not run yet.
 
         Raises:
             NotFound: There is none.
         """
-        return await self.store.get_execution(ex_id)
+        return with_waiting_reason(await self.store.get_execution(ex_id), self.brain.machine)
 
     async def errors(
         self, query: ListQuery, *, ex_id: str | None = None, job_id: str | None = None

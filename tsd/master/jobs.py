@@ -11,6 +11,7 @@ from tsd.errors import Conflict, Gone, InvalidRequest, NotFound, Unprocessable
 from tsd.master.brain import Brain
 from tsd.master.identity import TERASLICE_VERSION
 from tsd.master.lists import ListQuery
+from tsd.master.roomwatch import capacity_warning, with_waiting_reason
 from tsd.master.validation import JobChecker
 from tsd.operations.job import ValidatedJob
 from tsd.operations.job_warnings import text_of
@@ -166,7 +167,7 @@ class JobService:
         Raises:
             NotFound: It never ran.
         """
-        return await self.store.latest_execution(job_id)
+        return with_waiting_reason(await self.store.latest_execution(job_id), self.brain.machine)
 
     async def latest_ex_id(self, job_id: str) -> str:
         """Its id; see `latest_execution`."""
@@ -198,6 +199,9 @@ class JobService:
         cleanup: str = "",
     ) -> Document:
         ex_id = str(uuid.uuid4())
+        said = capacity_warning(self.brain.machine.capacity(), checked.job)
+        if said is not None:
+            checked = attrs.evolve(checked, warnings=(*checked.warnings, said))
         await self.brain.create(
             CreateExecution(
                 ex_id=ex_id,

@@ -17,6 +17,7 @@ from tsd.core.histograms import Histogram
 from tsd.core.records import TERMINAL_STATUSES, Status
 from tsd.master import identity
 from tsd.master.brain import Brain
+from tsd.master.ended import Ends
 from tsd.master.requests import RequestCounter, RequestFigures
 from tsd.mesh.counts import counts_of
 from tsd.observe import metric_names as names
@@ -61,6 +62,7 @@ class Reading:
         now: Unix seconds.
         mesh: Of the master's own links.
         ended: Executions that ended, by their last status.
+        ended_jobs: The same by the name of the job too, and when the last one did.
         changed_at: When a status was stored last, by execution; without those of an earlier master.
     """
 
@@ -70,6 +72,7 @@ class Reading:
     is_store_up: bool
     mesh: MeshCounts
     ended: Mapping[Status, int]
+    ended_jobs: Mapping[tuple[str, Status], Ends]
     changed_at: Mapping[str, float]
     events_waiting: int
     lag: Histogram
@@ -157,6 +160,7 @@ class MasterMetrics:
             is_store_up=self._store.health.is_ok,
             mesh=counts_of(self._brain.listener),
             ended=dict(self._brain.ended),
+            ended_jobs=self._brain.ended_jobs.figures(),
             changed_at=dict(self._brain.changed_at),
             events_waiting=self._brain.waiting_count,
             lag=self._lag.histogram(),
@@ -229,6 +233,9 @@ def _put_cluster(sheet: Sheet, reading: Reading) -> None:
             sheet.put(names.ENDED, reading.ended.get(status, 0), status)
         else:
             sheet.put(names.EXECUTIONS, sum(each.status is status for each in cluster.executions), status)
+    for (name, status), ends in reading.ended_jobs.items():
+        sheet.put(names.JOB_ENDED, ends.count, name, status)
+        sheet.put(names.JOB_LAST_END, ends.last_s, name, status)
     room = cluster.capacity
     sheet.put(names.NODES, room.nodes_taking_work, "connected")
     sheet.put(names.NODES, room.nodes_draining, "draining")

@@ -5,7 +5,7 @@ from typing import Any
 
 import attrs
 
-from tsd.core.cluster.views import Capacity
+from tsd.core.cluster.views import SLOTS_LEAST, Capacity
 from tsd.master.brain import Brain
 from tsd.store.writer import StoreHealth
 
@@ -49,6 +49,12 @@ def room_of(capacity: Capacity) -> dict[str, Any]:
         fault = "no node is connected: jobs are stored and wait"
     elif not capacity.nodes_taking_work:
         fault = "every connected node is drained: jobs are stored and wait, what runs there goes on elsewhere"
+    elif capacity.slots < SLOTS_LEAST:
+        have = "has 1 slot" if capacity.slots == 1 else "has no slots"
+        fault = (
+            f"the cluster {have}, and a job needs 2, one for its controller and one for a worker: jobs are"
+            " stored and wait"
+        )
     return {
         **_check(fault),
         "nodes": capacity.nodes_connected,

@@ -112,6 +112,18 @@ QUEUED = _gauge("tsd_slices_queued", "Slices of all running executions that no w
 STALLED = _gauge("tsd_workers_stalled", "Workers that are silent on a healthy link")
 EXECUTIONS = _gauge("tsd_executions", "Executions that have not ended, by status", "status")
 ENDED = _counter("tsd_executions_ended_total", "Executions that ended, by their last status", "status")
+JOB_ENDED = _counter(
+    "tsd_job_executions_ended_total",
+    "Executions that ended, by their job and last status",
+    "job_name",
+    "status",
+)
+JOB_LAST_END = _gauge(
+    "tsd_job_last_end_timestamp_seconds",
+    "When an execution of the job last ended with this status, in Unix time",
+    "job_name",
+    "status",
+)
 PENDING_AGE = _gauge("tsd_pending_age_seconds", "Age of the oldest execution that waits for room")
 
 # --- nodes --------------------------------------------------------------------------------------

@@ -260,10 +260,11 @@ class Send:
 
 @attrs.frozen(kw_only=True)
 class StatusChanged:
-    """The status is now this: wake whoever waits for it."""
+    """The status is now this: wake whoever waits for it. `name` is that of the job."""
 
     ex_id: str
     status: Status
+    name: str = ""
 
 
 @attrs.frozen(kw_only=True)

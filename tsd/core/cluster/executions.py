@@ -32,6 +32,11 @@ from tsd.ids import controller_id, parse_process_id, worker_id
 STARTING = frozenset({Status.SCHEDULING, Status.INITIALIZING})
 RETRY_DELAY_S = 0.1
 """Between two attempts to start the first controller, times the attempts so far."""
+NO_PORT_EXIT = 71
+"""Exit code of a controller that found no port (EX_OSERR of sysexits), which passes by itself."""
+FINDING_PORT = "finding a port"
+"""What it does meanwhile: no code of users has run yet that could end with the same code."""
+MAX_PORT_DELAY_S = 5.0
 RESTART_DELAY_S = 0.5
 MAX_RESTART_DELAY_S = 5.0
 """Back-off of controllers that end soon after their start: 0, 0.5 s, 1 s, 2 s, 4 s, 5 s, ..."""
@@ -80,6 +85,9 @@ class Execution:
         is_stale: The controller has to be sent a `Wanted`.
         metadata: What its controllers have said of it last, as JSON; empty when nothing.
         workers_told: How many workers the controller was told that it may miss.
+        port_fault: Why the last controller found no port; empty when it found one. Ports become free by
+            themselves, so the next one is tried for as long as it takes.
+        port_tries: How often in a row.
     """
 
     settings: ClusterSettings
@@ -107,6 +115,8 @@ class Execution:
     sent_at: float = 0.0
     metadata: str = ""
     workers_told: int = 0
+    port_fault: str = ""
+    port_tries: int = 0
 
     @classmethod
     def from_record(cls, record: ExecutionRecord, settings: ClusterSettings, members: Members) -> "Execution":
@@ -254,7 +264,7 @@ class Execution:
             )
         )
         if status is not self.status:
-            out.actions.append(StatusChanged(ex_id=self.ex_id, status=status))
+            out.actions.append(StatusChanged(ex_id=self.ex_id, status=status, name=self.record.name))
             out.log(
                 "execution.status",
                 ex_id=self.ex_id,
@@ -394,6 +404,7 @@ class Execution:
         assert controller is not None
         is_new = not controller.is_welcomed or controller.address != address
         controller.is_welcomed = True
+        self.port_fault, self.port_tries = "", 0
         controller.hello_by = None
         controller.address = address
         controller.grant(now, self.settings.controller_lease_s)
@@ -464,6 +475,25 @@ class Execution:
                 self._count_attempt(controller.node_id, words, out, now)
         elif is_fault:
             self._count_restart(controller, words, out, now)
+
+    def wait_for_port(self, fault: str, node_id: str, out: Outbox, now: float) -> None:
+        """The controller found no free port on its node; another attempt follows, elsewhere if it can."""
+        is_first = not self.port_tries
+        self.lose_controller(f"found no port: {fault}", out, now, is_fault=False)
+        self.port_fault = f"on node {node_id} {fault}"
+        self.port_tries += 1
+        self.failed_nodes.add(node_id)
+        delay = RESTART_DELAY_S * 2.0 ** min(self.port_tries - 1, 10)
+        self.not_before = now + min(MAX_PORT_DELAY_S, delay)
+        if is_first:
+            out.log(
+                "execution.waits_for_port",
+                is_warning=True,
+                ex_id=self.ex_id,
+                job_id=self.record.job_id,
+                node_id=node_id,
+                reason=fault,
+            )
 
     def _count_attempt(self, node_id: str, words: str, out: Outbox, now: float) -> None:
         self.attempts += 1

@@ -66,6 +66,7 @@ from tsd.core.cluster.views import (
     ClusterStats,
     ControllerView,
     ExecutionView,
+    Floor,
     NodeView,
     WaitingView,
     figures_of,
@@ -224,10 +225,16 @@ class ClusterMachine:
     def waiting(self, limit: int) -> list[WaitingView]:
         """The oldest executions of which something does not run yet, at most `limit`."""
         room = self._room()
-        reasons = ((each.record, waiting_reason(each, *room)) for each in self._roster.in_order())
+        reasons = ((each, waiting_reason(each, room)) for each in self._roster.in_order())
         found = (
-            WaitingView(ex_id=record.ex_id, job_id=record.job_id, name=record.name, reason=reason)
-            for record, reason in reasons
+            WaitingView(
+                ex_id=each.ex_id,
+                job_id=each.record.job_id,
+                name=each.record.name,
+                reason=reason,
+                workers=each.intent.workers,
+            )
+            for each, reason in reasons
             if reason
         )
         return list(itertools.islice(found, limit))
@@ -248,12 +255,12 @@ class ClusterMachine:
         execution = self._roster.get(ex_id)
         if execution is None or not execution.is_active:
             return None
-        return view_execution(execution, *self._room())
+        return view_execution(execution, self._room())
 
     def waiting_reason(self, ex_id: str) -> str:
         """Why something of the execution does not run yet; empty when nothing is missing."""
         execution = self._roster.get(ex_id)
-        return waiting_reason(execution, *self._room()) if execution else ""
+        return waiting_reason(execution, self._room()) if execution else ""
 
     def cluster_stats(self) -> ClusterStats:
         """Sums over all executions since the master started."""
@@ -265,16 +272,16 @@ class ClusterMachine:
     def capacity(self) -> Capacity:
         """What the nodes have to give now."""
         connected = [node for node in self._members.nodes.values() if node.link.is_reachable]
-        free, takers = self._room()
+        floor = self._room()
         states = Counter(state_of(node) for node in connected)
         return Capacity(
             nodes_connected=len(connected),
             nodes_away=len(self._members.nodes) - len(connected),
-            nodes_taking_work=takers,
+            nodes_taking_work=floor.nodes,
             nodes_draining=states["draining"],
             nodes_drained=states["drained"],
             slots=sum(node.slots for node in connected),
-            slots_free=free,
+            slots_free=floor.free,
         )
 
     def figures(self) -> ClusterFigures:
@@ -286,9 +293,13 @@ class ClusterMachine:
             counts=self._counting.totals(),
         )
 
-    def _room(self) -> tuple[int, int]:
+    def _room(self) -> Floor:
         nodes = [node for node in self._members.nodes.values() if node.takes_work]
-        return sum(max(0, node.free) for node in nodes), len(nodes)
+        return Floor(
+            free=sum(max(0, node.free) for node in nodes),
+            nodes=len(nodes),
+            slots=sum(node.slots for node in nodes),
+        )
 
     # --- the master's own clock ---------------------------------------------------------------
 

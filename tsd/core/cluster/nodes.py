@@ -5,7 +5,7 @@ import attrs
 from tsd.core.cluster.counting import Counting
 from tsd.core.cluster.drains import DrainDesk
 from tsd.core.cluster.events import NodeChanged, Outbox
-from tsd.core.cluster.executions import describe_exit
+from tsd.core.cluster.executions import FINDING_PORT, NO_PORT_EXIT, describe_exit
 from tsd.core.cluster.membership import Members, Node
 from tsd.core.cluster.records import ClusterSettings
 from tsd.core.cluster.roster import Roster
@@ -236,6 +236,9 @@ class NodeDesk:
                 )
             execution.worker_ended(ended, now, is_fault=is_fault)
         elif controller is not None and controller.proc_id == ended.proc_id:
+            if ended.exit_code == NO_PORT_EXIT and ended.doing == FINDING_PORT:
+                execution.wait_for_port(ended.detail, node.node_id, out, now)
+                return
             execution.lose_controller(
                 describe_exit(ended),
                 out,

@@ -57,14 +57,19 @@ class NodeView:
     is_known: bool = True
 
 
+SLOTS_LEAST = 2
+"""What an execution needs to start: one slot for its controller, one for a worker."""
+
+
 @attrs.frozen(kw_only=True)
 class WaitingView:
-    """An execution of which something does not run yet, and why."""
+    """An execution of which something does not run yet, and why; `workers` are those that are wanted."""
 
     ex_id: str
     job_id: str
     name: str
     reason: str
+    workers: int
 
 
 @attrs.frozen(kw_only=True)
@@ -260,8 +265,17 @@ def state_of(node: Node) -> str:
     return "draining" if node.is_to_be_empty else "connected"
 
 
-def view_execution(execution: Execution, free: int, nodes: int) -> ExecutionView:
-    """An execution as the API shows it, with `free` slots on `nodes` nodes."""
+@attrs.frozen
+class Floor:
+    """The slots of the nodes that take work: how many are free, on how many nodes, and how many there are."""
+
+    free: int
+    nodes: int
+    slots: int
+
+
+def view_execution(execution: Execution, floor: Floor) -> ExecutionView:
+    """An execution as the API shows it."""
     controller = execution.controller
     running = [
         seat
@@ -279,18 +293,23 @@ def view_execution(execution: Execution, free: int, nodes: int) -> ExecutionView
         paused=execution.intent.paused,
         controller_node=controller.node_id if controller else None,
         is_connected=execution.is_connected,
-        waiting_reason=waiting_reason(execution, free, nodes),
+        waiting_reason=waiting_reason(execution, floor),
         stats=execution.stats,
     )
 
 
-def waiting_reason(execution: Execution, free: int, nodes: int) -> str:
+def waiting_reason(execution: Execution, floor: Floor) -> str:
     """Why something of the execution does not run yet, in words; empty when nothing is missing."""
     if not execution.is_active or execution.status is Status.STOPPING:
         return ""
-    room = f"{free} slots are free on {nodes} nodes" if nodes else "no node takes work"
+    room = f"{floor.free} slots are free on {floor.nodes} nodes" if floor.nodes else "no node takes work"
+    if execution.controller is None and execution.port_fault:
+        return f"waits for a port for its controller, and tries again: {execution.port_fault}"
     if execution.controller is None:
-        return f"waits for 2 free slots, one for its controller and one for a worker: {room}"
+        never = ""
+        if 0 < floor.slots < SLOTS_LEAST:
+            never = f"; with {floor.slots} in all it can not start until there are more"
+        return f"waits for 2 free slots, one for its controller and one for a worker: {room}{never}"
     if not execution.controller.is_welcomed:
         return f"waits for its controller to call from node {execution.controller.node_id}"
     missing = execution.intent.workers - len(execution.crew.seats.placed)
@@ -299,7 +318,9 @@ def waiting_reason(execution: Execution, free: int, nodes: int) -> str:
     workers = f"{missing} of {execution.intent.workers} workers wait for"
     if execution.controller.is_dismissed:  # none is placed before the next one is, whatever is free
         return f"{workers} the controller, which leaves node {execution.controller.node_id}"
-    return f"{workers} a free slot: {room}"
+    too_many = execution.intent.workers + 1 > floor.slots >= SLOTS_LEAST
+    limit = f"; there are {floor.slots} in all, and one is for the controller" if too_many else ""
+    return f"{workers} a free slot: {room}{limit}"
 
 
 def is_listed(execution: Execution) -> bool:

@@ -208,6 +208,10 @@ class Execution:
     _dead_letters: Annotated[LetterCounts | UnsetType, Meta(description="if it had any; not in lists")] = (
         UNSET
     )
+    _waiting_reason: Annotated[
+        str | UnsetType,
+        Meta(description="why something of it does not run yet, if that is so; not in lists"),
+    ] = UNSET
     recovered_execution: Annotated[str | UnsetType, Meta(description="the one that it goes on from")] = UNSET
     recovered_slice_type: Annotated[str | UnsetType, Meta(description="which of its slices run again")] = (
         UNSET

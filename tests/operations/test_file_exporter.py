@@ -89,7 +89,9 @@ def test_an_empty_slice_makes_no_file(tmp_path):
     [
         ("json", {}, b'[{"a":1,"b":"x,"},{"a":null,"c":true}]\n'),
         ("ldjson", {"line_delimiter": "|", "fields": ["a"]}, b'{"a":1}|{"a":null}|'),
-        ("csv", {}, b'1,"x,",\n,,true\n'),
+        ("csv", {}, b'a,b,c\n1,"x,",\n,,true\n'),
+        ("csv", {"include_header": False}, b'1,"x,",\n,,true\n'),
+        ("csv", {"fields": ["b", "a"]}, b'"x,",1\n,\n'),
         ("csv", {"include_header": True, "fields": ["b", "a"]}, b'b,a\n"x,",1\n,\n'),
         ("tsv", {"include_header": True}, b"a\tb\tc\n1\tx,\t\n\t\ttrue\n"),
     ],
@@ -502,3 +504,84 @@ def test_an_attempt_that_fails_takes_along_the_folders_that_it_made_and_no_other
 
     assert leftovers(tmp_path) == []
     assert [path.name for path in (tmp_path / "k=1").iterdir()] == ["f"]
+
+
+# --- columns of tables ----------------------------------------------------------------------------
+
+DIFFERENT = ([{"a": 1, "b": 2}], [{"b": 3, "c": 4}], [{"c": 5, "a": 6}, {"b": 7}])
+
+
+def table(tmp_path, form="csv", *, ex_id="ex", context=None, **options):
+    """A pipeline that writes tables; its execution has this id."""
+    spec = {"_op": "file_exporter", "path": str(tmp_path / "out"), "format": form, **options}
+    job = checked("list_reader", spec, max_retries=0) | {"ex_id": ex_id}
+    pipeline = Pipeline(job, REGISTRY, context or OpContext(execution=job), keep_records=True)
+    pipeline.initialize()
+    return pipeline
+
+
+@pytest.mark.parametrize("form", ["csv", "tsv"])
+def test_each_file_of_a_table_without_fields_says_what_its_columns_are(tmp_path, form):
+    """Slices whose records have other fields: no value can be taken for one of another column."""
+    for i, records in enumerate(DIFFERENT):
+        assert run(table(tmp_path, form), *records, order=i + 1).state == "completed"
+
+    read = read_all(source(tmp_path / "out", form))
+    expected = [{name: str(value) for name, value in record.items()} for r in DIFFERENT for record in r]
+    assert sorted(map(repr, map(sorted, map(dict.items, read)))) == sorted(
+        map(repr, map(sorted, map(dict.items, expected)))
+    )
+
+
+def test_files_without_header_and_fields_share_the_columns_of_the_first(tmp_path):
+    first, second = table(tmp_path, include_header=False), table(tmp_path, include_header=False)
+    run(first, {"a": 1, "b": 2})
+
+    assert run(second, {"b": 4}, {"b": 6, "a": 5}, order=2).state == "completed"
+    outcome = run(second, {"a": 1, "c": 2}, order=3)
+
+    assert outcome.state == "error"
+    assert "the record has the fields c, which are no columns of this output" in outcome.error
+    assert sorted(visible(tmp_path / "out").values()) == [b",4\n5,6\n", b"1,2\n"]
+
+
+def test_a_record_with_other_columns_is_rejected_alone(tmp_path):
+    seen = []
+    pipeline = table(
+        tmp_path, include_header=False, _dead_letter_action="none", context=OpContext(on_reject=seen.append)
+    )
+    run(pipeline, {"a": 1})
+
+    assert run(pipeline, {"a": 2}, {"z": 3}, order=2).state == "completed"
+    assert [rejection.record for rejection in seen] == [{"z": 3}]
+    assert sorted(visible(tmp_path / "out").values()) == [b"1\n", b"2\n"]
+
+
+def test_the_columns_of_an_execution_last_for_its_recoveries_and_not_for_the_next(tmp_path):
+    files = SliceFiles(tmp_path)
+    files.prepare()
+
+    assert files.agree("columns", "first", []) == []
+    assert files.agree("columns", "first", ["a", "b"]) == ["a", "b"]
+    files.begin("first", is_whole=True, is_new=True)
+    files.begin("recovery", is_whole=True, is_new=False)
+    assert files.agree("columns", "recovery", ["c"]) == ["a", "b"]
+    files.begin("next", is_whole=True, is_new=True)
+    assert files.agree("columns", "next", ["c"]) == ["c"]
+    assert leftovers(tmp_path) == []
+
+
+def test_slices_that_decide_at_the_same_time_agree(tmp_path):
+    SliceFiles(tmp_path).prepare()
+    decided = []
+
+    def decide(word):
+        decided.append(SliceFiles(tmp_path, sleep=lambda _s: None).agree("columns", "ex", [word]))
+
+    threads = [threading.Thread(target=decide, args=(f"word{i}",)) for i in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+
+    assert (len(decided), len({*map(tuple, decided)})) == (8, 1)

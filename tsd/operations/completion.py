@@ -46,6 +46,11 @@ class ExecutionScope:
     log: Any = attrs.field(factory=lambda: structlog.get_logger("tsd.operations"))
 
     @property
+    def is_new(self) -> bool:
+        """Whether it adds to nothing: it is no recovery and no replay."""
+        return self.is_whole and not self.execution.get("recovered_execution")
+
+    @property
     def ex_id(self) -> str:
         """The id of the execution."""
         return str(self.execution.get("ex_id", ""))

@@ -29,6 +29,8 @@ class FileEncoder:
         self._delimiter = options.delimiter
         self.is_appendable = options.format in {"ldjson", "raw"} and options.compression == "none"
         """Whether the content of a file is that of its parts, one after another."""
+        self.columns: dict[str, None] = {}
+        """Columns of a table that all files of the output share; a record with other fields is rejected."""
 
     def encode(self, records: Sequence[Record]) -> bytes:
         """The content of a file; empty when nothing is left after rejects."""
@@ -84,17 +86,36 @@ class FileEncoder:
 
     def _table(self, records: Sequence[Record]) -> bytes:
         options = self._options
-        names = options.fields or list(dict.fromkeys(name for record in records for name in record))
+        names = options.fields or list(self.columns) or names_of(records)
         out = io.StringIO(newline="")
         writer = csv.writer(out, delimiter=options.columns_delimiter, lineterminator=self._delimiter.decode())
-        if options.include_header and records:
+        if options.writes_header and names:
             writer.writerow(names)
         for record in records:
             try:
+                self._check_columns(record)
                 writer.writerow([_cell(record.get(name)) for name in names])
             except (TypeError, ValueError, csv.Error) as error:
                 self._reject(record, error)
         return out.getvalue().encode()
+
+    def _check_columns(self, record: Record) -> None:
+        """Refuse a record that would lose a field.
+
+        Raises:
+            ValueError: It has one that is none of the columns on which the files agree.
+        """
+        if self.columns and (others := [name for name in record if name not in self.columns]):
+            raise ValueError(
+                f"the record has the fields {', '.join(others)}, which are no columns of this output: the "
+                f"first slice that was written made them {', '.join(self.columns)}; name all in `fields`, or "
+                "leave include_header out, so that each file names its own"
+            )
+
+
+def names_of(records: Iterable[Record]) -> list[str]:
+    """The names of all fields, in the order in which they come."""
+    return list(dict.fromkeys(name for record in records for name in record))
 
 
 def _only(value: Any, fields: Sequence[str]) -> Any:

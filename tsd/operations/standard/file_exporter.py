@@ -56,7 +56,7 @@ def _output(config: WriterOptions) -> Output:
 def _begin(config: WriterOptions, scope: ExecutionScope) -> None:
     """Take away the mark that says that the output is complete."""
     if config.path:
-        _output(config).begin(scope.ex_id, is_whole=scope.is_whole)
+        _output(config).begin(scope.ex_id, is_whole=scope.is_whole, is_new=scope.is_new)
 
 
 def _complete(config: WriterOptions, scope: ExecutionScope) -> None:

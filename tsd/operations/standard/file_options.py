@@ -219,7 +219,11 @@ def _extension(value: object) -> str | None:
 class WriterOptions(FileOptions):
     """Options of file writers."""
 
-    include_header: bool = opt(False, doc="csv and tsv: begin each file with the names of the columns")
+    include_header: bool | None = opt(
+        None,
+        doc="csv and tsv: begin each file with the names of the columns; by default when `fields` does not "
+        "give them",
+    )
     extension: str | None = opt(
         None, convert=_extension, doc="of files; the format, and .gz, .lz4 or .zst; empty for none"
     )
@@ -232,6 +236,16 @@ class WriterOptions(FileOptions):
         [], convert=_partition, doc="fields whose values become folders, as field=value; tsd's own"
     )
     durable: bool = opt(True, doc="a slice is done only when its files are on the disk; tsd's own")
+
+    @property
+    def writes_header(self) -> bool:
+        """Whether files of tables begin with the names of their columns."""
+        return not self.fields if self.include_header is None else self.include_header
+
+    @property
+    def agrees_on_columns(self) -> bool:
+        """Whether only the order of values tells columns apart, so that all files need the same columns."""
+        return self.is_table and not self.fields and not self.writes_header
 
     @property
     def suffix(self) -> str:
@@ -259,7 +273,13 @@ class WriterOptions(FileOptions):
         if self.is_table and not self.fields:
             yield (
                 "fields",
-                f"{self.format} is written without `fields`, so the columns of each file are those of the"
-                " records of its slice, and files may differ; name the columns in `fields`"
-                + ("" if self.include_header else ", or set `include_header` to tell them apart"),
+                f"{self.format} is written without `fields`, so "
+                + (
+                    "each file has the columns of the records of its slice, and a header with their names; "
+                    "files may differ"
+                    if self.writes_header
+                    else "the first slice that is written decides on the columns, and records with other "
+                    "fields are rejected"
+                )
+                + "; name the columns in `fields`",
             )

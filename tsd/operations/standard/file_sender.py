@@ -1,9 +1,11 @@
 """Records of a slice to the files that are its output, wherever they are stored."""
 
+from itertools import chain
+
 from tsd.operations.context import OpContext
 from tsd.operations.record import Record
 from tsd.operations.slice import Slice
-from tsd.operations.standard.file_encode import FileEncoder, group_by_folder
+from tsd.operations.standard.file_encode import FileEncoder, group_by_folder, names_of
 from tsd.operations.standard.file_options import Reject, WriterOptions
 from tsd.operations.standard.storage import Storage
 
@@ -99,6 +101,8 @@ class FileSender:
         assert slice_ is not None, "a commit comes at the end of a slice"
         name = "-".join(part for part in (slice_.ex_id, slice_.slice_id, self._label) if part)
         contents = {place: b"".join(parts) for place, parts in self._parts.items()}
+        if self._options.agrees_on_columns and self._records:
+            self._encoder.columns = dict.fromkeys(self._agreed_columns())
         contents |= {place: self._encoder.encode(records) for place, records in self._records.items()}
         files = {
             f"{place}/{name}{self._options.suffix}" if place else name + self._options.suffix: content
@@ -107,6 +111,12 @@ class FileSender:
         }
         is_single = not self._options.partition_by and all("/" not in path for path in files)
         self._output.commit(name, files, only_file=name + self._options.suffix if is_single else None)
+
+    def _agreed_columns(self) -> list[str]:
+        """The columns of this slice, unless another slice has decided on some."""
+        ex_id = str(self._ctx.execution.get("ex_id", ""))
+        own = names_of(chain(*self._records.values()))
+        return self._output.agree("-".join(filter(None, ("columns", self._label))), ex_id, own)
 
     def _begin(self) -> None:
         """Forget what was sent in another slice or attempt."""

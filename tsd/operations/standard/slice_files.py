@@ -68,7 +68,21 @@ class Manifest:
     stale: list[str]
 
 
+@attrs.frozen(kw_only=True)
+class Agreement:
+    """What the slices of an execution have agreed on.
+
+    Attributes:
+        ex_id: The execution whose slice came first.
+        words: What it said.
+    """
+
+    ex_id: str
+    words: list[str]
+
+
 _decode = msgspec.json.Decoder(Manifest).decode
+_decode_agreement = msgspec.json.Decoder(Agreement).decode
 _encode = msgspec.json.Encoder().encode
 
 
@@ -88,6 +102,7 @@ class SliceFiles:
         self._root = root
         self._work = root / _HIDDEN / "work"
         self._manifests = root / _HIDDEN / "slices"
+        self._agreed = root / _HIDDEN / "agreed"
         self._is_durable = is_durable
         self._sleep = sleep
 
@@ -106,12 +121,13 @@ class SliceFiles:
             raise OperationError(f"folder {self._root} can not be written: permission denied")
         self.recover()
 
-    def begin(self, ex_id: str, *, is_whole: bool) -> None:
+    def begin(self, ex_id: str, *, is_whole: bool, is_new: bool = True) -> None:
         """An execution begins to write here, or goes on: take `_SUCCESS` away.
 
         Args:
             ex_id: The execution.
             is_whole: It makes all of the output. Otherwise the mark is put aside, for `complete`.
+            is_new: It recovers nothing: what others agreed on is forgotten.
 
         Raises:
             OperationError: The folder can not be written.
@@ -124,6 +140,36 @@ class SliceFiles:
                 aside = self._aside(ex_id)
                 aside.parent.mkdir(exist_ok=True)
                 mark.replace(aside)
+            if is_new:
+                for path in self._agreed.glob("*"):
+                    if _decode_agreement(path.read_bytes()).ex_id != ex_id:
+                        path.unlink(missing_ok=True)
+
+    def agree(self, key: str, ex_id: str, words: list[str]) -> list[str]:
+        """Words on which all slices of an execution and of its recoveries agree: those of the first to ask.
+
+        Args:
+            key: What they are about.
+            ex_id: The execution.
+            words: What they are if nothing was agreed yet; when they are empty nothing is.
+
+        Raises:
+            OperationError: The folder can not be read or written.
+        """
+        path = self._agreed / f"{key}{_MANIFEST}"
+        with self._told(), suppress(FileNotFoundError):
+            return _decode_agreement(path.read_bytes()).words
+        if not words:
+            return []
+        with self._told(), self._locked(key, wait_s=_LOCK_WAIT_S) as is_mine:
+            if not is_mine:
+                raise OperationError(f"another slice is about to decide on {path}")
+            if not path.exists():
+                temporary = self._work / key / "0"
+                temporary.write_bytes(_encode(Agreement(ex_id=ex_id, words=words)))
+                _move(temporary, path)
+            shutil.rmtree(self._work / key, ignore_errors=True)
+            return _decode_agreement(path.read_bytes()).words
 
     def complete(self, ex_id: str, *, is_whole: bool) -> bool:
         """All slices of the execution are there: write `_SUCCESS`, which is empty, as the last file.

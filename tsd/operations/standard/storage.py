@@ -64,15 +64,29 @@ class StoredFile(Protocol):
 class Output(Protocol):
     """A place into which slices write whole objects, each slice its own."""
 
-    def begin(self, ex_id: str, *, is_whole: bool) -> None:
+    def begin(self, ex_id: str, *, is_whole: bool, is_new: bool) -> None:
         """An execution begins to write here, or goes on: take away the mark that says that all is there.
 
         Args:
             ex_id: The execution.
             is_whole: It makes all of the output. Otherwise `complete` puts the mark back if it was there.
+            is_new: It recovers nothing: what others agreed on is forgotten.
 
         Raises:
             OperationError: The place can not be written.
+        """
+        ...
+
+    def agree(self, key: str, ex_id: str, words: list[str]) -> list[str]:
+        """Words on which all slices of an execution and of its recoveries agree: those of the first to ask.
+
+        Args:
+            key: What they are about.
+            ex_id: The execution.
+            words: What they are if nothing was agreed yet; when they are empty nothing is.
+
+        Raises:
+            OperationError: The place can not be read or written.
         """
         ...
 

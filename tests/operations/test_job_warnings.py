@@ -1,15 +1,20 @@
 """What is said about a job that can run: misspelt options, and what operations say of themselves."""
 
+import json
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
 import attrs
 import pytest
+from jsonschema import Draft202012Validator
 
 from tests.support.pipelines import REGISTRY
+from tsd.cli.ops import schema_of_jobs
 from tsd.errors import JobInvalid
 from tsd.operations import BatchProcessor, OpConfig, operation, opt
 from tsd.operations.job import validate_job
+from tsd.operations.job_fields import REMARK_PATTERN, is_remark
 from tsd.operations.job_warnings import text_of
 from tsd.operations.registry import Registry
 
@@ -214,3 +219,41 @@ def test_an_unknown_key_in_an_object_of_an_option_is_told():
     assert texts_of(
         {"_op": "filter", "field": "a", "value": 2, "exception_rules": [rule | {"field": "a"}]}
     ) == ["operations[1].exception_rules[0].feild is no option of filter; did you mean field?"]
+
+
+# --- the schema for editors -----------------------------------------------------------------------
+
+EDITOR = Draft202012Validator(json.loads(schema_of_jobs(MINE.definitions())))
+
+
+def marked(*operations, **fields):
+    raw = {"name": "x", "operations": [READER, *operations], **fields}
+    return [error.message for error in EDITOR.iter_errors(raw)]
+
+
+@pytest.mark.parametrize(
+    ("operation", "fields"),
+    [
+        ({"_op": "noop", "lvl": 1}, {}),
+        ({"_op": "careful", "lvl": 1}, {}),
+        ({"_op": "noop"}, {"worker": 3}),
+        ({"_op": "noop"}, {"apis": [{"_name": "file_sender_api:a", "pth": "/tmp"}]}),
+    ],
+)
+def test_an_editor_marks_what_is_misspelt(operation, fields):
+    assert any("does not match any of the regexes" in message for message in marked(operation, **fields))
+
+
+def test_an_editor_marks_nothing_that_is_kept_on_purpose():
+    assert marked({"_op": "open", "whatever": 1}) == []
+    assert (
+        marked({"_op": "noop", "_comment": "x", "api_name": "y"}, __metadata={}, targets=[], ex_id="x") == []
+    )
+    assert marked({"_op": "of_a_bundle", "whatever": 1}, assets=["mine"]) == []
+
+
+@pytest.mark.parametrize(
+    "name", ["$schema", "__x", "#", "//", "comment", "_comment", "description", "_op", "descriptions", "x"]
+)
+def test_the_pattern_of_remarks_is_what_the_check_takes(name):
+    assert is_remark(name) == bool(re.search(REMARK_PATTERN, name))

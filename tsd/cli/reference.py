@@ -12,7 +12,7 @@ from pathlib import Path
 import attrs
 import yaml
 
-from tsd.cli import operations_reference
+from tsd.cli import jobs_reference, operations_reference
 from tsd.cli.operations_reference import ROOT
 from tsd.setting_fields import Setting, setting_of
 from tsd.settings import IGNORED_SETTINGS, SECTIONS
@@ -138,10 +138,14 @@ def generated_files() -> dict[str, str]:
         "config/embedded.yaml": commented_file(EMBEDDED_HEAD, {}),
         "config/several-hosts.yaml": commented_file(SEVERAL_HOSTS_HEAD, SEVERAL_HOSTS),
         "docs/configuration.md": configuration_page(),
-        operations_reference.PAGE: operations_reference.with_reference(
-            (ROOT / operations_reference.PAGE).read_text(encoding="utf-8")
-        ),
+        operations_reference.PAGE: operations_reference.with_reference(_page(operations_reference.PAGE)),
+        jobs_reference.JOBS_PAGE: jobs_reference.with_fields(_page(jobs_reference.JOBS_PAGE)),
+        jobs_reference.MIGRATING_PAGE: jobs_reference.with_bundles(_page(jobs_reference.MIGRATING_PAGE)),
     }
+
+
+def _page(path: str) -> str:
+    return (ROOT / path).read_text(encoding="utf-8")
 
 
 def _flow(value: object) -> str:

@@ -10,7 +10,8 @@ WORKERS_MAX = 1_000_000
 """More workers than anybody has; a request for more is a mistake."""
 SLICERS_MAX = 10_000
 """All slicers of an execution are in the memory of its controller."""
-_MOST_WORKERS_BY_DEFAULT = 5
+MOST_WORKERS_BY_DEFAULT = 5
+"""The master's host may have many more processors than a job can use."""
 OF_KUBERNETES = frozenset(
     {
         "cpu",
@@ -58,6 +59,8 @@ KEPT_FIELDS = frozenset(
     }
 )
 """What is in the job or execution that a client has read, changed and sent back."""
+REMARK_PATTERN = r"^(\$|__|#|//|_?comment$|_?description$)"
+"""What `is_remark` takes, as JSON Schema writes it."""
 _REMARKS = frozenset({"comment", "_comment", "description", "_description"})
 _REMARK_MARKS = ("$", "__", "#", "//")
 
@@ -81,7 +84,7 @@ def fields_of(cpu_count: int) -> dict[str, tuple[Any, Callable[[Any], Any]]]:
         "apis": ([], _apis),
         "probation_window": (300_000, parse_duration),
         "slicers": (1, formats.up_to(SLICERS_MAX)),
-        "workers": (max(1, min(cpu_count, _MOST_WORKERS_BY_DEFAULT)), formats.up_to(WORKERS_MAX)),
+        "workers": (max(1, min(cpu_count, MOST_WORKERS_BY_DEFAULT)), formats.up_to(WORKERS_MAX)),
         "stateful": (False, formats.boolean),
         "labels": (None, _labels),
         "env_vars": ({}, formats.environment),

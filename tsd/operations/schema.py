@@ -21,6 +21,7 @@ from tsd.durations import MS_MAX, UNITS, parse_duration
 from tsd.operations import formats
 from tsd.operations.base import Definition, Kind
 from tsd.operations.config import BaseConfig, Option, options_of
+from tsd.operations.job_fields import KEPT_FIELDS, OF_KUBERNETES, REMARK_PATTERN
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
 
@@ -100,9 +101,10 @@ def definition_schema(definition: Definition) -> Schema:
 
 
 def job_schema(definitions: Iterable[Definition], fields: Mapping[str, Any]) -> Schema:
-    """The schema of a whole job.
+    """The schema of a whole job, for editors.
 
     An operation that is none of these is accepted only in a job that has `assets`, where it may be in one.
+    What nobody declares is not valid here, so that an editor marks it, though tsd keeps it and only warns.
 
     Args:
         definitions: The operations and APIs that jobs can name.
@@ -112,8 +114,9 @@ def job_schema(definitions: Iterable[Definition], fields: Mapping[str, Any]) -> 
     readers = [each for each in known if each.kind is Kind.READER]
     processors = [each for each in known if each.kind is Kind.PROCESSOR]
     apis = [each for each in known if each.kind in (Kind.API, Kind.OBSERVER)]
-    entries = {_key_of(each): _without_draft(definition_schema(each)) for each in known}
-    properties = dict(fields["properties"])
+    entries = {_key_of(each): _closed(each, _without_draft(definition_schema(each))) for each in known}
+    kept: Schema = {name: {} for name in sorted(KEPT_FIELDS | OF_KUBERNETES)}
+    properties = kept | dict(fields["properties"])
     properties["operations"] = {
         "description": "a reader first, then processors",
         "type": "array",
@@ -132,6 +135,8 @@ def job_schema(definitions: Iterable[Definition], fields: Mapping[str, Any]) -> 
         "description": "A job of tsd: a reader, then a chain of processors.",
         "type": "object",
         "properties": properties,
+        "patternProperties": {REMARK_PATTERN: {}},
+        "additionalProperties": False,
         "required": ["operations"],
         "if": {"not": {"properties": {"assets": {"type": "array", "minItems": 1}}, "required": ["assets"]}},
         "then": {
@@ -144,6 +149,18 @@ def job_schema(definitions: Iterable[Definition], fields: Mapping[str, Any]) -> 
             }
         },
         "$defs": entries,
+    }
+
+
+def _closed(definition: Definition, schema: Schema) -> Schema:
+    """The schema of an entry that has no options but those that are declared or read from `extra`."""
+    if definition.config.keeps_unknown:
+        return schema
+    known: Schema = {name: {} for name in sorted(definition.config.known_elsewhere)}
+    return schema | {
+        "properties": known | schema["properties"],
+        "patternProperties": {REMARK_PATTERN: {}},
+        "additionalProperties": False,
     }
 
 

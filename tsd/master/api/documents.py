@@ -104,9 +104,13 @@ class JobBody:
     autorecover: Annotated[
         Boolean | UnsetType, Meta(description="a start goes on where the latest execution was")
     ] = UNSET
-    stateful: Boolean | UnsetType = UNSET
+    stateful: Annotated[
+        Boolean | UnsetType, Meta(description="kept for Teraslice on Kubernetes; does nothing here")
+    ] = UNSET
     log_level: Annotated[LogLevelOption | UnsetType, Meta(description="of its processes")] = UNSET
-    apis: list[ApiEntry] | UnsetType = UNSET
+    apis: Annotated[
+        list[ApiEntry] | UnsetType, Meta(description="what operations share, found by its name")
+    ] = UNSET
     assets: Annotated[list[str] | UnsetType | None, Meta(description="bundles with its operations")] = UNSET
     env_vars: Annotated[Variables | UnsetType, Meta(description="environment of its processes")] = UNSET
     labels: Annotated[Labels | UnsetType | None, Meta(description="for people")] = UNSET

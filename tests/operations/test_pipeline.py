@@ -256,6 +256,25 @@ def test_a_flush_runs_processors_with_nothing_and_never_the_fetcher():
     assert outcome.analytics.time[0] == first.analytics.time[0]
 
 
+def test_a_plain_processor_is_not_called_by_a_flush_that_releases_nothing():
+    """`on_batch` that takes the first of its records is right for every slice of this job."""
+    pipeline = make_pipeline("first-of", {"_op": "noop"}, max_retries=3)
+    run(pipeline, {"n": 1})
+
+    outcome = pipeline.flush()
+
+    assert (outcome.state, outcome.retry_count, outcome.error) == ("completed", 0, None)
+    assert pipeline.operations[1].sizes == [1]
+
+
+def test_a_plain_processor_gets_what_a_flush_has_released_in_front_of_it():
+    pipeline = make_pipeline({"_op": "collect", "size": 3, "wait": 60_000}, "first-of")
+    run(pipeline, {"n": 1}, {"n": 2}, {"n": 3}, {"n": 4})
+
+    assert pipeline.flush().records == [{"n": 4}]
+    assert pipeline.operations[2].sizes == [3, 1]
+
+
 def test_there_is_nothing_to_flush_before_a_slice_or_after_a_failed_one():
     """Point 29."""
     fresh, failed = make_pipeline("noop"), make_pipeline(FAST, max_retries=0)

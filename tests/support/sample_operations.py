@@ -135,6 +135,18 @@ class Break(BatchProcessor):
             raise RuntimeError("no retry please")
 
 
+@operation("first-of")
+class FirstOf(BatchProcessor):
+    """Takes the first record of a slice, as code does whose slices always have one."""
+
+    def initialize(self):
+        self.sizes = []
+
+    def on_batch(self, records):
+        self.sizes.append(len(records))
+        return [records[0]]
+
+
 @operation("break_completing", config=BreakConfig)
 class BreakCompleting(EachProcessor):
     """Fails when the first attempts complete."""

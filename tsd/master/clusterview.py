@@ -8,6 +8,7 @@ import attrs
 from tsd.addresses import own_host_name
 from tsd.core.cluster.machine import ClusterMachine
 from tsd.core.cluster.views import ActiveView, ControllerView, NodeView
+from tsd.core.records import ExecutionStats, Status
 from tsd.errors import NotFound
 from tsd.master.identity import NODE_VERSION, TERASLICE_VERSION
 
@@ -47,6 +48,16 @@ class ClusterService:
         """Sums over all executions since the master started, under both names that they have."""
         totals = attrs.asdict(self.machine.cluster_stats())
         return {"controllers": totals, "slicer": totals}
+
+
+def with_present_stats(machine: ClusterMachine, execution: Document) -> Document:
+    """An execution with the counters of now if it is failing: stored are those of its start."""
+    if execution.get("_status") != Status.FAILING:
+        return execution
+    view = machine.execution_view(execution["ex_id"])
+    if view is None or "_slicer_stats" not in execution:
+        return execution
+    return execution | {"_slicer_stats": _counters(view.stats)}
 
 
 def node_document(view: NodeView) -> Document:
@@ -96,5 +107,8 @@ def _master(node_id: str, config: str) -> Document:
 
 
 def _controller(view: ControllerView) -> Document:
-    counters = {name: value for name, value in attrs.asdict(view.stats).items() if value is not None}
-    return {"ex_id": view.ex_id, "job_id": view.job_id, "name": view.name, **counters}
+    return {"ex_id": view.ex_id, "job_id": view.job_id, "name": view.name, **_counters(view.stats)}
+
+
+def _counters(stats: ExecutionStats) -> Document:
+    return {name: value for name, value in attrs.asdict(stats).items() if value is not None}

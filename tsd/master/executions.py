@@ -20,6 +20,7 @@ from tsd.core.cluster.events import (
 from tsd.core.records import TERMINAL_STATUSES, Status
 from tsd.errors import NotActive, Unavailable
 from tsd.master.brain import Brain
+from tsd.master.clusterview import with_present_stats
 from tsd.master.jobs import execution_document
 from tsd.master.lists import ListQuery
 from tsd.master.roomwatch import with_waiting_reason
@@ -62,7 +63,8 @@ class ExecutionService:
     async def find(self, query: ListQuery, *, statuses: Sequence[str], is_deleted: bool) -> list[Document]:
         """Executions in one of these statuses; none named for all."""
         page = query.page(EXECUTION_FIELDS)
-        return await self.store.list_executions(page, statuses=statuses, is_deleted=is_deleted)
+        found = await self.store.list_executions(page, statuses=statuses, is_deleted=is_deleted)
+        return [with_present_stats(self.brain.machine, execution) for execution in found]
 
     async def get(self, ex_id: str) -> Document:
         """An execution, deleted or not; `_waiting_reason` says why something of it does not run yet.
@@ -70,7 +72,8 @@ class ExecutionService:
         Raises:
             NotFound: There is none.
         """
-        return with_waiting_reason(await self.store.get_execution(ex_id), self.brain.machine)
+        execution = with_present_stats(self.brain.machine, await self.store.get_execution(ex_id))
+        return with_waiting_reason(execution, self.brain.machine)
 
     async def errors(
         self, query: ListQuery, *, ex_id: str | None = None, job_id: str | None = None

@@ -9,6 +9,7 @@ import structlog
 
 from tsd.errors import Conflict, Gone, InvalidRequest, NotFound, Unprocessable
 from tsd.master.brain import Brain
+from tsd.master.clusterview import with_present_stats
 from tsd.master.identity import TERASLICE_VERSION
 from tsd.master.lists import ListQuery
 from tsd.master.roomwatch import capacity_warning, with_waiting_reason
@@ -167,7 +168,8 @@ class JobService:
         Raises:
             NotFound: It never ran.
         """
-        return with_waiting_reason(await self.store.latest_execution(job_id), self.brain.machine)
+        execution = with_present_stats(self.brain.machine, await self.store.latest_execution(job_id))
+        return with_waiting_reason(execution, self.brain.machine)
 
     async def latest_ex_id(self, job_id: str) -> str:
         """Its id; see `latest_execution`."""

@@ -209,7 +209,10 @@ class BatchProcessor(Processor):
     _own_on_methods = frozenset({"on_batch"})
 
     def on_batch(self, records: list[Record]) -> Any:
-        """Process the records of a slice; a flush calls it with an empty list.
+        """Process the records of a slice; of one without records too.
+
+        A flush calls it with an empty list when it holds records back, which it says by `held_since` or
+        by a hook of the flush.
 
         Returns:
             A list of records or dictionaries, one of them, or None for nothing.

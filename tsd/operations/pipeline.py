@@ -26,6 +26,8 @@ from tsd.operations.retries import BackOff, may_retry
 from tsd.operations.slice import Slice
 from tsd.operations.steps import bind_fetch, bind_step, record_in_work
 
+_OF_HOLDERS = ("held_since", "on_flush_start", "on_flush_end")
+"""A processor that has one of these may hold records back."""
 _CLEAN = SliceOutcome(state="completed")
 
 
@@ -90,6 +92,7 @@ class Pipeline:
         assert isinstance(fetcher, Fetcher), "the first operation of a checked job is a reader"
         self._fetch = bind_fetch(fetcher, self.context)
         self._steps = tuple(bind_step(op, self.context) for op in self.operations[1:])
+        self._has_flush = tuple(any(hasattr(op, name) for name in _OF_HOLDERS) for op in self.operations)
         self._numbered_steps = tuple(enumerate(self._steps, start=1))
         self._analytics = Analytics.blank(len(self.operations)) if has_analytics else None
         is_watched = has_analytics or self._on_started or self._on_operation_start
@@ -321,7 +324,10 @@ class Pipeline:
             self._quietly("on_slice_finished", hook, slice_id)
 
     def flush(self) -> SliceOutcome | None:
-        """Let operations that hold records back release them: run the processors with an empty list.
+        """Let operations that hold records back release them: run these with an empty list.
+
+        What they release goes through the processors behind. One that says nothing of holding (`held_since`,
+        or a hook of the flush) is not called unless something was released in front of it.
 
         An operation that fails is run again with what the one before it released, so nothing that was
         released is lost between two attempts.
@@ -363,6 +369,8 @@ class Pipeline:
         try:
             call_hooks(self._on_flush_start)
             for index, step in self._numbered_steps:
+                if not records and not self._has_flush[index]:
+                    continue
                 stage = functools.partial(self._run_one, slice_id, index, step)
                 records, retries = self._persist(stage, records)
                 retry_count += retries

@@ -23,12 +23,42 @@ def test_a_once_execution_with_a_failed_slice_goes_on_and_ends_failed():
     rig.run_until(lambda: rig.exit)
     assert rig.states() == {"completed": 19, "error": 1}
     assert rig.master.status == "failed"
-    assert f"execution: {EX} had 1 slice failure during processing" == rig.master.reports[-1].reason
+    assert rig.master.reports[-1].reason == (
+        f"execution: {EX} had 1 slice failure during processing,"
+        " caused by Slice failed processing, caused by bad"
+    )
     assert (
         rig.master.records[0, 0, 3][3],
         rig.master.records[0, 0, 3][7],
         rig.master.records[0, 0, 3][8],
     ) == (3, 1, "Slice failed processing, caused by bad")
+
+
+def test_what_is_failing_says_why_at_once():
+    rig = Rig([], persistent=True)
+    rig.worker(1, outcome=lambda item: (3, 0, f"op (operations[1]): {item[0]}\n  File\n\nTraceback", None))
+    rig.slicer.left[0].extend(numbers(3))
+    rig.run(1)
+
+    assert rig.master.status == "failing"
+    assert [report.reason for report in rig.master.reports if report.event == "slice_failed"] == [
+        f"execution {EX} has encountered a processing error, reason: op (operations[1]): 1\n  File"
+    ]
+
+
+def test_the_reason_of_a_later_failing_is_that_of_its_own_error():
+    rig = Rig([], persistent=True)
+    rig.worker(1, outcome=lambda item: (3, 0, f"error {item[0]}", None) if item[0] in (1, 3) else None)
+    rig.slicer.left[0].extend(numbers(1))
+    rig.run(1)
+    rig.slicer.left[0].extend(numbers(1))
+    rig.run(7)
+    assert rig.master.status == "running"
+    rig.slicer.left[0].extend(numbers(1))
+    rig.run(1)
+
+    reasons = [report.reason for report in rig.master.reports if report.event == "slice_failed"]
+    assert [reason.rpartition(": ")[2] for reason in reasons] == ["error 1", "error 3"]
 
 
 def test_several_failures_are_reported_once_and_counted():

@@ -44,13 +44,13 @@ from tsd.core.execution.events import (
     Terminate,
     Tick,
 )
-from tsd.core.execution.ledger import SliceLedger
+from tsd.core.execution.ledger import Slice, SliceLedger
 from tsd.core.execution.lifecycle import LifecycleEvent
 from tsd.core.execution.link import MasterLink
 from tsd.core.execution.outbox import LISTENER, Outbox
 from tsd.core.execution.recording import Recorder
 from tsd.core.execution.recovery import RecoveryPlan, replayed_slice
-from tsd.core.execution.reports import Standing, StatusReports
+from tsd.core.execution.reports import ERROR_CHARS, Standing, StatusReports
 from tsd.core.execution.slicing import Slicing
 from tsd.core.execution.statistics import execution_stats
 from tsd.core.execution.terms import JobTerms, Limits, pinned_worker, read_terms
@@ -81,10 +81,9 @@ from tsd.core.records import (
     SliceState,
     Status,
 )
+from tsd.error_texts import bounded
 
 _NEVER = float("inf")
-ERROR_TEXT_MAX = 2_000
-"""Of the error of a slice so much at most becomes part of a reason."""
 FAIL_GRACE_S = 5.0
 """When a slicer fails, running slices get so long to end before the execution is reported as failed."""
 
@@ -361,7 +360,7 @@ class ExecutionMachine:
             self._standing.fail(self._ledger.failed, self._ledger.processed, now)
         elif answer.status == Status.RUNNING and self._standing.is_failing:
             # A resume made it running although slices are in error.
-            self._reports.add(LifecycleEvent.SLICE_FAILED)
+            self._report_failing()
 
     # --- how far it is
 
@@ -469,13 +468,20 @@ class ExecutionMachine:
         failures, desk.failures = desk.failures, []
         for entry in failures:
             if entry.source > 0 and not self._is_replayed:
-                error = (entry.result[3] if entry.result else None) or "unknown error"
-                self._fail(f"Slice failed while recovering, caused by {error[:ERROR_TEXT_MAX]}", now)
+                error = _error_of(entry) or "unknown error"
+                self._fail(f"Slice failed while recovering, caused by {bounded(error, ERROR_CHARS)}", now)
                 return
+        self._standing.note(_error_of(failures[0]))
         is_news = self._standing.fail(self._ledger.failed, self._ledger.processed, now)
         if is_news and (self._slicing.is_started or self._mode):
             # Before that the status may not say running yet; the answer to `slicing_started` will.
-            self._reports.add(LifecycleEvent.SLICE_FAILED)
+            self._report_failing()
+
+    def _report_failing(self) -> None:
+        error = self._standing.error
+        words = f"execution {self._ex_id} has encountered a processing error, reason: {error}"
+        # One that an earlier generation knew is kept by the master.
+        self._reports.add(LifecycleEvent.SLICE_FAILED, words if error else "")
 
     # --- the ending
 
@@ -535,7 +541,10 @@ class ExecutionMachine:
         failed = self._ledger.failed
         if failed:
             noun = "failure" if failed == 1 else "failures"
-            self._fail(f"execution: {self._ex_id} had {failed} slice {noun} during processing", -_NEVER)
+            words = f"execution: {self._ex_id} had {failed} slice {noun} during processing"
+            if error := self._standing.first_error:
+                words += f", caused by {error}" if failed == 1 else f", the first caused by {error}"
+            self._fail(words, -_NEVER)
         else:
             self._end(Ending(event=LifecycleEvent.COMPLETED, running_until=-_NEVER, records_until=_NEVER))
 
@@ -747,3 +756,8 @@ class ExecutionMachine:
                 counts=self._counts(),
             ),
         )
+
+
+def _error_of(entry: Slice) -> str:
+    """Why a slice is in error; empty when nothing is known."""
+    return (entry.result[3] if entry.result else None) or ""

@@ -8,8 +8,11 @@ from tsd.core.counts import ControllerCounts
 from tsd.core.execution.lifecycle import LifecycleEvent
 from tsd.core.messages import StatusReport
 from tsd.core.records import ExecutionStats
+from tsd.error_texts import bounded, head_of
 
 _NEVER = float("inf")
+ERROR_CHARS = 2_000
+"""Of the error of a slice so much at most becomes part of a reason."""
 
 
 @attrs.define(kw_only=True)
@@ -71,12 +74,16 @@ class Standing:
     Attributes:
         is_failing: An error was reported and not taken back.
         check_at: End of the present window, infinite without probation.
+        error: Why the slice failed that made it failing.
+        first_error: Why the first slice failed that this controller knows of.
     """
 
     window_s: float
     is_once: bool
     is_failing: bool = False
     check_at: float = _NEVER
+    error: str = ""
+    first_error: str = ""
     _failed: int = 0
     _processed: int = 0
 
@@ -87,6 +94,12 @@ class Standing:
         if not self.is_once and self.check_at == _NEVER:
             self._open(failed, processed, now)
         return is_news
+
+    def note(self, error: str) -> None:
+        """Take in why a slice failed, before `fail`; only the first of a stretch of failing is kept."""
+        if not self.is_failing or not self.error:
+            self.error = bounded(head_of(error), ERROR_CHARS)
+            self.first_error = self.first_error or self.error
 
     def check(self, failed: int, processed: int, now: float) -> bool:
         """Whether probation is passed now; opens the next window when it is not."""

@@ -47,6 +47,14 @@ _FRAMES_SHOWN: Final = 10
 _NESTING: Final = 4
 """How deep groups in groups are told."""
 
+_HINTS: Final = {
+    (
+        "bdb",
+        "BdbQuit",
+    ): "a debugger was left, or had no terminal, which tsd run --in-process gives to breakpoint()"
+}
+"""By module and name of a class, which then need not be imported here."""
+
 _PLACE: Final = "__tsd_place__"
 _DETAIL: Final = "__tsd_detail__"
 
@@ -183,6 +191,8 @@ def _message(error: BaseException, depth: int) -> str:
     words = text if text and _is_ours(error) else f"{name}: {text}" if text else name
     if isinstance(error, BaseExceptionGroup):
         words = f"{words}: {_members(error, depth)}"
+    if hint := _HINTS.get((type(error).__module__, name)):
+        words = f"{words}: {hint}"
     asides = [bounded(one_line(aside), _MESSAGE_CHARS) for aside in _asides(error)]
     return f"{words} ({'; '.join(asides)})" if asides else words
 
@@ -273,7 +283,7 @@ def _title(what: str, error: BaseException) -> str:
 
 
 def _told_of(error: BaseException, words: traceback.TracebackException, title: str) -> _Told:
-    outside = [frame for frame in words.stack if not _is_of_runtime(frame.filename)]
+    outside = [frame for frame in words.stack if not _is_of_runtime(frame.filename) and _has_code(frame)]
     of_users = [frame for frame in outside if not _INSTALLED.search(frame.filename)]
     syntax = ""
     if isinstance(error, SyntaxError) and error.filename and not _is_of_runtime(error.filename):
@@ -281,6 +291,11 @@ def _told_of(error: BaseException, words: traceback.TracebackException, title: s
         syntax = f'  File "{error.filename}", line {error.lineno or 0}' + (f"\n    {code}" if code else "")
     # Operations may be installed as a package, as libraries are.
     return _Told(title, of_users or outside, syntax)
+
+
+def _has_code(frame: traceback.FrameSummary) -> bool:
+    """Whether there is a line to show: expressions in options of a job are compiled without a file."""
+    return bool(frame.line) or not frame.filename.startswith("<")
 
 
 def _is_of_runtime(file: str) -> bool:

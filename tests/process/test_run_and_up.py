@@ -127,7 +127,8 @@ async def test_run_says_why_a_job_failed_and_exits_with_1(tsd, job_file):
     assert await command.exit_code() == 1
     assert "failed: 5 slices, 1 failed" in command.output
     assert "had 1 slice failure" in command.output
-    assert re.search(r"slice [0-9a-f-]{36} .*number.*3", command.output)
+    assert re.search(r"slice [0-9a-f-]{36}: raiser \(operations\[1\]\): ", command.output)
+    assert re.search(r"of the request .*number.*3", command.output)
     (kept,) = re.findall(r"The data folder is (\S+),", command.output)
     assert (Path(kept) / "tsd.log").stat().st_size > 0
     await command.leaves_nothing()

@@ -129,6 +129,14 @@ def node(
     help="Bundle to load first, whose folder is built; may be repeated. The job names it in `assets`.",
 )
 @click.option("--verbose", is_flag=True, help="Show the daemons' logs instead of writing them to a file.")
+@click.option(
+    "--quiet", is_flag=True, help="Say nothing unless the job fails; what its code prints is shown."
+)
+@click.option(
+    "--in-process",
+    is_flag=True,
+    help="Run the job in this process, slice by slice and without a cluster: for breakpoint() and pdb.",
+)
 def run(
     *,
     job: Path,
@@ -138,14 +146,21 @@ def run(
     keep: bool,
     bundles: tuple[Path, ...],
     verbose: bool,
+    quiet: bool,
+    in_process: bool,
 ) -> None:
     """Run one job file from start to end on a cluster of its own, and show how it goes.
 
-    The cluster is private: free ports, and a data folder that is removed at the end unless --keep or
-    --data-dir is given. Ctrl-C stops the job after its running slices; a second one hurries.
+    What the code of the job prints, and the operation stdout, is shown as it was printed. The cluster is
+    private: free ports, and a temporary data folder. That is removed at the end, but kept for a week when the
+    job fails, and for good with --keep. Ctrl-C stops the job after its running slices; a second one hurries.
 
     Exit code: 0 completed, 1 failed, 2 stopped by you, 78 the job, a bundle or a setting is invalid.
     """
+    if in_process:
+        from tsd.cli.in_process import run_in_process  # noqa: PLC0415 - `tsd --help` is to be quick
+
+        sys.exit(run_in_process(job, lambda: _load(config, {}), bundles=bundles, quiet=quiet))
     from tsd.cli.run import run_job  # noqa: PLC0415 - `tsd --help` is to be quick
 
     sys.exit(
@@ -156,6 +171,7 @@ def run(
             keep=keep,
             bundles=bundles,
             verbose=verbose,
+            quiet=quiet,
         )
     )
 

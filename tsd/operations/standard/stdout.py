@@ -24,7 +24,7 @@ class StdoutConfig(OpConfig):
 class Stdout(BatchProcessor):
     """Prints the records of each slice, one JSON object a line, and passes them on.
 
-    What workers print is in the log of their node; `tsd run --verbose` shows it.
+    `tsd run` shows what workers print; on a cluster it is in the log of their node.
     """
 
     @override

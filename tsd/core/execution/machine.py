@@ -587,7 +587,7 @@ class ExecutionMachine:
             ending.event = LifecycleEvent.FAILED
             ending.reason = (
                 f"execution: {self._ex_id} ran all slices, but its output could not be completed, caused by "
-                f"{error[:ERROR_TEXT_MAX]}"
+                f"{bounded(error, ERROR_CHARS)}"
             )
 
     def _is_completed(self) -> bool:

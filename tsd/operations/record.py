@@ -9,6 +9,7 @@ import msgspec
 from typing_extensions import override
 
 from tsd.operations.dates import now_ms, parse_time, to_datetime
+from tsd.shown import in_json
 
 ENCODINGS = ("json", "raw")
 _decode = msgspec.json.Decoder().decode
@@ -177,7 +178,7 @@ class Record(dict[str, Any]):
         is_text = isinstance(key, str) and key != ""
         is_number = key.__class__ is int or (key.__class__ is float and math.isfinite(key))
         if not (is_text or is_number):
-            raise ValueError(f"{key!r} is no key: text that is not empty, or a number")
+            raise ValueError(f"{in_json(key)} is no key: text that is not empty, or a number")
         self.metadata["_key"] = key
 
     def get_raw_data(self) -> bytes:

@@ -101,11 +101,11 @@ class CountByField(BatchProcessor):
             return records
         by_id: dict[object, tuple[Any, int]] = {}
         for value in map(self._value_of, records):
-            name, shown = _named(value)
-            first, count = by_id.get(name, (shown, 0))
+            name = _named(value)
+            first, count = by_id.get(name, (value, 0))
             by_id[name] = first, count + 1
         self._pending = {
-            "null" if name is None else canonical(value).decode(): count
+            _TOO_ODD if name is _TOO_ODD else "null" if name is None else canonical(value).decode(): count
             for name, (value, count) in by_id.items()
         }
         return records
@@ -124,9 +124,12 @@ class CountByField(BatchProcessor):
             self.log.info("field.counted", field=self.config.field, counts=self._counts)
 
 
-def _named(value: Any) -> tuple[object, Any]:
-    """What is equal for equal values, and the value to show."""
+def _named(value: Any) -> object:
+    """What is equal for equal values, of which each can be told as text."""
     try:
-        return identity(value), value
+        name = identity(value)
+        if name is not None:
+            canonical(value)
     except RECORD_FAULTS:
-        return _TOO_ODD, _TOO_ODD
+        return _TOO_ODD
+    return name

@@ -6,6 +6,7 @@ from typing_extensions import override
 from tsd.operations.base import BatchProcessor, operation
 from tsd.operations.config import OpConfig, opt
 from tsd.operations.record import Record
+from tsd.operations.standard.values import RECORD_FAULTS, told
 
 
 @attrs.define(kw_only=True)
@@ -30,6 +31,6 @@ class JsonParser(BatchProcessor):
         for record in records:
             try:
                 parsed.append(parse(record.get_raw_data(), "json", record.metadata))
-            except ValueError as error:
-                self.reject(record, error)
+            except RECORD_FAULTS as error:
+                self.reject(record, told(error))
         return parsed

@@ -42,7 +42,7 @@ def test_defaults_are_filled_in_and_common_options_have_theirs():
 
 def test_all_faults_are_reported_at_once_with_their_paths():
     """Point 42."""
-    faults = faults_of({"_op": "", "count": "3", "wait": "soon", "mode": "odd", "_encoding": "xml"})
+    faults = faults_of({"_op": "", "count": "three", "wait": "soon", "mode": "odd", "_encoding": "xml"})
 
     assert list(faults) == [
         f"operations[1].{name}" for name in ("_op", "_encoding", "field", "count", "wait", "mode")
@@ -95,7 +95,7 @@ def test_booleans_have_six_other_spellings():
         ("count", True),
         ("count", 1.5),
         ("count", None),
-        ("ratio", "0.5"),
+        ("ratio", "0.5x"),
         ("names", "a"),
         ("names", ["a", 1]),
         ("maybe", 1),
@@ -137,3 +137,33 @@ def test_options_describe_themselves():
 
     assert (options["field"].is_required, options["names"].type) == (True, "array of string")
     assert (options["wait"].default, options["mode"].choices) == (5000, ("fast", "slow"))
+
+
+@pytest.mark.parametrize(
+    ("option", "text", "number"),
+    [
+        ("count", "25", 25),
+        ("count", "-3", -3),
+        ("ratio", "0.5", 0.5),
+        ("ratio", "7", 7),
+        ("wait", "500", 500),
+    ],
+)
+def test_a_number_may_be_given_as_text(option, text, number):
+    config, _ = load(Sample, {"_op": "x", "field": "f", option: text})
+
+    assert getattr(config, option) == number
+    assert isinstance(getattr(config, option), type(number))
+
+
+@pytest.mark.parametrize(
+    "text", ["", " ", "1_000", "0x10", "1e3", "NaN", "1.5", "\u0661", "5 ", "--5", "9" * 99]
+)
+def test_text_that_is_no_whole_number_is_none(text):
+    assert list(faults_of({"_op": "x", "field": "f", "count": text})) == ["operations[1].count"]
+
+
+def test_a_text_option_keeps_its_digits():
+    config, _ = load(Sample, {"_op": "x", "field": "25", "names": ["7"]})
+
+    assert (config.field, config.names) == ("25", ["7"])

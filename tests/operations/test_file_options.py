@@ -32,7 +32,9 @@ def test_fields_of_a_table_name_its_columns_and_leave_values_whole(tmp_path):
     assert content == b'a,b\n,"{""a"":1,""x"":2}"\n'
 
 
-@pytest.mark.parametrize(("value", "message"), [(0, "greater than zero"), (-1, "greater"), ("5", "number")])
+@pytest.mark.parametrize(
+    ("value", "message"), [(0, "greater than zero"), (-1, "greater"), ("five", "number")]
+)
 def test_concurrency_is_checked_and_has_no_effect(tmp_path, value, message):
     assert content_of(tmp_path, {"a": 1}, format="ldjson", concurrency=3) == b'{"a":1}\n'
     with pytest.raises(JobInvalid, match=f"concurrency: .*{message}"):

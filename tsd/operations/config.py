@@ -9,6 +9,7 @@ class ClampConfig(OpConfig):
 ```
 """
 
+import re
 import types
 import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -324,11 +325,23 @@ def _fields(cls: type[BaseConfig]) -> dict[str, tuple["attrs.Attribute[Any]", An
 
 def _convert(attribute: "attrs.Attribute[Any]", kind: Any, value: Any) -> Any:
     convert = attribute.metadata[_CONVERT]
+    if value.__class__ is str and _is_numeric(kind) and _DIGITS.fullmatch(value):
+        value = float(value) if "." in value else int(value)
     if convert is not None:
         if value is None and type(None) in typing.get_args(kind):
             return None
         return convert(value)
     return check_type(kind, value)
+
+
+_DIGITS = re.compile(r"-?[0-9]{1,30}(\.[0-9]{1,30})?", re.ASCII)
+"""A number that a job file gives as text, which Teraslice takes as the number."""
+
+
+def _is_numeric(kind: Any) -> bool:
+    """Whether an option is a number, or null."""
+    kinds = set(typing.get_args(kind)) or {kind}
+    return kinds <= {int, float, type(None)} and kinds != {type(None)}
 
 
 def check_type(kind: Any, value: Any) -> Any:

@@ -5,6 +5,7 @@ What a schema accepts is what `tsd.operations.config.load` accepts, with these d
 * A text that a converter reads as a number or duration is only accepted in its plain spellings: `"10"` and
   `"5 minutes"`, but not `" 1e1 "` or `"5 MINUTES"`.
 * What is read as a date is any text or number.
+* A number in quotes is taken by `load`, as Teraslice takes it, and is no number for a schema.
 * An option with a converter of its own that has no `schema` in `opt` accepts everything.
 * Rules across options (`faults`, `check_job`) are not in a schema.
 """

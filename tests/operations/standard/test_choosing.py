@@ -162,7 +162,7 @@ def test_a_slice_that_is_run_again_keeps_the_same_sample(op):
     assert out(op | {"seed": 1}, *records) != first
 
 
-@pytest.mark.parametrize("value", [-1, 101, "50", None])
+@pytest.mark.parametrize("value", [-1, 101, "fifty", "102", None])
 def test_shares_are_percent(value):
     for op, name in (("sample_exact", "percent_kept"), ("sample_random", "probability_to_keep")):
         with pytest.raises(JobInvalid, match=name):

@@ -474,6 +474,7 @@ class Worker(Child):
         self.running: int | None = None
         self._queue: deque[SliceItem] = deque()
         self._is_ready = False
+        self._turn = 0
         self._kept: list[SliceItem] = []
         self._execution: dict[str, Any] = {}
         self.machine = WorkerMachine(
@@ -520,6 +521,8 @@ class Worker(Child):
                 self._queue = deque(item for item in self._queue if item[0] not in set(action.ns))
             case ex.Flush():
                 self.after(0.001, self._flush)
+            case ex.CutShort():
+                self.after(0.001, self._put_down)
             case ex.Exit():
                 self.exit(action.code)
             case _:
@@ -539,7 +542,12 @@ class Worker(Child):
             return
         took = plan.slice_s * self.world.rng.uniform(0.5, 2.0)
 
+        self._turn += 1
+        turn = self._turn
+
         def end() -> None:
+            if turn != self._turn:
+                return  # it was put down
             self.running = None
             us = int(took * 1e6)
             if key in plan.failing:
@@ -555,6 +563,14 @@ class Worker(Child):
                 self._next()
 
         self.after(took, end)
+
+    def _put_down(self) -> None:
+        """Operations that wait can be cut short; others run on to their end."""
+        self._queue.clear()
+        if self.running is not None and self.world.rng.random() < 0.7:
+            n, self.running = self.running, None
+            self._turn += 1
+            self.feed(ex.SlicesRan([], [], 0, returned=[n]))
 
     def _release(self, busy_us: int = 0) -> None:
         """What operations hold back leaves."""

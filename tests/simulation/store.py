@@ -43,6 +43,7 @@ class SimulatedStore:
         self.slices: dict[Key, StoredSlice] = {}
         self.drains: dict[str, Drain] = {}
         self.is_down = False
+        self.recorded: dict[str, int | None] = {}
 
     def apply(self, saves: list[Save]) -> None:
         for save in saves:
@@ -63,6 +64,8 @@ class SimulatedStore:
                     }
                     if save.started is not None:
                         changes["started"] = save.started
+                    if save.status in TERMINAL_STATUSES:
+                        self.recorded[save.ex_id] = save.recorded
                     if record.status in TERMINAL_STATUSES and save.status is not record.status:
                         raise BrokenPromise(f"{record.status} is final, not {save.status}")
                     self.executions[save.ex_id] = attrs.evolve(record, status=save.status, **changes)

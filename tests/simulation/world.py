@@ -16,7 +16,14 @@ from tsd.core.cluster.node import NodeMachine, NodeSettings
 from tsd.core.cluster.records import ClusterSettings, ExecutionRecord, Intent
 from tsd.core.execution.terms import Limits
 from tsd.core.messages import Message, Slices
-from tsd.core.records import TERMINAL_STATUSES, EndedSlices, RecoveryMode, SliceState, Status
+from tsd.core.records import (
+    ENDS_AFTER_REPLAY,
+    TERMINAL_STATUSES,
+    EndedSlices,
+    RecoveryMode,
+    SliceState,
+    Status,
+)
 from tsd.errors import StateError
 
 PATIENCE_S = 900.0
@@ -107,7 +114,7 @@ class World:
         self.addresses: dict[str, Controller] = {}
         self.slots = {f"n{i}": rng.randint(2, 5) for i in range(rng.randint(1, 3))}
         self.begun: set[str] = set()
-        self.finished: set[str] = set()
+        self.handed_out: dict[str, set[tuple[int, int]]] = {}
         self.runs: Counter[tuple[str, Any]] = Counter()
         self.trace: deque[tuple[float, str, object]] = deque(maxlen=TRACE_LENGTH)
         self.complete_outputs: set[str] = set()
@@ -214,6 +221,7 @@ class World:
             slicers=len(plan.totals),
             sources=sources,
             mode=mode,
+            makes_none=bool(mode) and RecoveryMode(mode) in ENDS_AFTER_REPLAY,
             ended=EndedSlices(),
         )
         self.store.executions[ex_id] = record
@@ -233,6 +241,8 @@ class World:
             raise BrokenPromise(f"generation {generation} of {ex_id} hands out, {newest} was there")
         self.welcomed[ex_id] = (generation, self.clock.now)
         assert message.items
+        handed_out = self.handed_out.setdefault(self.plans[ex_id].lineage, set())
+        handed_out.update(tuple(json.loads(item[3]).values()) for item in message.items)
 
     def check_executions(self) -> None:
         for ex_id, record in self.store.executions.items():
@@ -522,15 +532,30 @@ class World:
 
     def check_counters(self) -> None:
         """The last counters of each execution are those of its records, and say when it began."""
-        for ex_id, record in self.store.executions.items():
-            ended = self.store.ended(ex_id)
-            if ex_id in self.finished:
-                continue
-            self.finished.add(ex_id)
+        # Recovered ones have changed since: their slices were run again.
+        for ex_id in self.tips():
+            record, ended = self.store.executions[ex_id], self.store.ended(ex_id)
             if (record.stats.processed, record.stats.failed) != (ended.processed, ended.failed):
                 raise BrokenPromise(f"{ex_id} says {record.stats}, its records say {ended}")
             if ended.processed and not (record.stats.started and record.stats.job_duration):
                 raise BrokenPromise(f"{ex_id} has run, its counters do not say when: {record.stats}")
+
+    def knows_its_slices(self, ex_id: str) -> bool:
+        """Whether all that it and those it recovers have handed out is recorded, as the store decides it."""
+        for source in self.store.executions[ex_id].sources:
+            recorded = self.store.recorded[source]
+            if recorded != 0:
+                return recorded == 1
+        return True
+
+    def check_all_ran(self, ex_id: str) -> None:
+        """A recovery of all that was not completed has left out nothing that was ever handed out."""
+        plan, record = self.plans[ex_id], self.store.executions[ex_id]
+        if record.status is not Status.COMPLETED:
+            raise BrokenPromise(f"recovery {ex_id}: {record.status} {record.failure_reason!r}")
+        left = self.handed_out.get(plan.lineage, set()) - self.written(ex_id)
+        if left:
+            raise BrokenPromise(f"{ex_id} recovered all, but not {sorted(left)[:5]}")
 
     def recover_rest(self) -> None:
         """What did not complete is recovered in calm weather; then nothing at all may be missing."""
@@ -539,7 +564,14 @@ class World:
             if record.status is Status.COMPLETED or not plan.is_recoverable:
                 continue
             healed = attrs.evolve(plan, poison=frozenset(), failing=frozenset(), is_once=True)
-            self.add(f"{ex_id}+", healed, recovers=ex_id, mode=str(RecoveryMode.NONE))
+            if self.knows_its_slices(ex_id):
+                self.add(f"{ex_id}*", healed, recovers=ex_id, mode=str(RecoveryMode.ALL))
+            else:
+                self.add(f"{ex_id}+", healed, recovers=ex_id, mode=str(RecoveryMode.NONE))
+        self.settle()
+        for ex_id in [ex_id for ex_id in self.plans if ex_id.endswith("*")]:
+            self.check_all_ran(ex_id)
+            self.add(f"{ex_id}+", self.plans[ex_id], recovers=ex_id, mode=str(RecoveryMode.NONE))
         self.settle()
         for ex_id in list(self.plans):
             if ex_id.endswith("+"):

@@ -26,7 +26,7 @@ from tests.support.stores import (
 )
 from tsd.core.messages import RecoveryAsk
 from tsd.core.records import REPLAYED_STATES, RecoveryMode, SlicerPosition
-from tsd.errors import NotFound
+from tsd.errors import Conflict, NotFound
 from tsd.ids import slice_id
 from tsd.store.executions import ApplySaves
 from tsd.store.listing import Page
@@ -274,3 +274,62 @@ async def test_a_damaged_index_would_be_noticed(store):
     page = await store.recovery_page("e1", ask())
     assert page.slices == ()
     assert page.counts == (0, 0, 49, 0)
+
+
+# --- what is known of the last slices that were handed out
+
+
+async def ended_with(store, ex_id, recorded, **kwargs):
+    await add_execution(store, ex_id, **kwargs)
+    await store.apply_saves([status_save(ex_id, "pending", "failed", recorded=recorded)])
+
+
+def recovery_of(ex_id, slice_type, **document):
+    whole = {"name": "words", "workers": 3, "slicers": 2, **document}
+    return new_execution(
+        "r", job=None, recovered_execution=ex_id, recovered_slice_type=slice_type, document=whole
+    )
+
+
+@pytest.mark.parametrize("slice_type", ["all", "pending"])
+async def test_slices_that_are_not_known_can_not_be_all_that_run_again(store, slice_type):
+    await ended_with(store, "e1", None)
+
+    with pytest.raises(Conflict, match=r"execution e1 that are .*Recover it without cleanup_type"):
+        await store.create_execution(recovery_of("e1", slice_type))
+
+    assert await store.create_execution(recovery_of("e1", None))
+
+
+@pytest.mark.parametrize(
+    ("recorded", "slice_type", "document"),
+    [
+        (1, "all", {}),
+        (1, "pending", {}),
+        (0, "all", {}),
+        (None, "errors", {}),
+        (None, None, {}),
+        (None, "pending", {"autorecover": True}),
+        (None, "all", {"autorecover": True}),
+    ],
+)
+async def test_what_is_known_or_made_again_can_be_recovered(store, recorded, slice_type, document):
+    """A job with `autorecover` goes on after its recovery, so nothing is left out."""
+    await ended_with(store, "e1", recorded)
+
+    assert await store.create_execution(recovery_of("e1", slice_type, **document))
+
+
+async def test_an_execution_that_made_nothing_knows_as_much_as_the_one_that_it_recovered(store):
+    await ended_with(store, "e1", None)
+    await ended_with(store, "e2", 0, job=None, recovered_execution="e1", recovered_slice_type="errors")
+
+    with pytest.raises(Conflict, match="execution e1 that are not completed"):
+        await store.create_execution(recovery_of("e2", "all"))
+
+
+async def test_an_execution_that_went_on_has_made_again_what_was_not_known(store):
+    await ended_with(store, "e1", None)
+    await ended_with(store, "e2", 1, job=None, recovered_execution="e1")
+
+    assert await store.create_execution(recovery_of("e2", "all"))

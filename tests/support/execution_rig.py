@@ -273,6 +273,7 @@ class RigWorker:
         self.outcome = outcome
         self.build_s = build_s
         self.keeps = keeps
+        self.can_be_cut = True
         self.kept = []
         self.queue = deque()
         self.running = None
@@ -338,6 +339,8 @@ class RigWorker:
             case ev.Flush():
                 self.flushes += 1
                 self.rig.after(0, self.flush)
+            case ev.CutShort():
+                self.rig.after(0, self.put_down)
             case ev.SetLogLevel():
                 self.log_levels.append(action.level)
             case ev.Exit():
@@ -377,6 +380,13 @@ class RigWorker:
         else:
             self.release([item], busy_us)
         self.begin()
+
+    def put_down(self):
+        """Cut the running slice short, if its code lets that happen."""
+        self.queue.clear()
+        if self.running is not None and self.can_be_cut and not self.is_dead:
+            item, self.running = self.running, None
+            self.feed(ev.SlicesRan([], [], 0, returned=[item[0]]))
 
     def write(self, item):
         """What a slice had is in the sink."""

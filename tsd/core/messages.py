@@ -49,6 +49,10 @@ PROTOCOL = 2
 """Version of the wire; a hello with another one is refused with the reason."""
 IDLE_BEATS = 5
 """A worker with nothing to do beats only at every fifth beat, so that paused and idle jobs cost nothing."""
+CUT_SHORT_S = 0.5
+"""A worker that is to end at once leaves its slice so long to be put down, or to end."""
+LAST_WORDS_S = 2.0
+"""When the time of a stop is over its controller has so long to take in last results and to record them."""
 LINK_SILENCE_BEATS = 3
 """After so many beats without a word from the listener a dialer says hello again."""
 
@@ -382,6 +386,7 @@ class StatusReport:
         event: A `LifecycleEvent` word.
         reason: Becomes `_failureReason` when not empty.
         metadata: As of `ControllerBeat`.
+        is_recorded: With the last word: every slice that was ever handed out has a durable record.
     """
 
     ex_id: fields.Id
@@ -392,6 +397,7 @@ class StatusReport:
     stats: ExecutionStats
     counts: ControllerCounts = attrs.field(factory=ControllerCounts)
     metadata: str = attrs.field(default="", validator=_is_metadata)
+    is_recorded: bool = False
 
 
 @attrs.frozen(kw_only=True)
@@ -565,9 +571,15 @@ class WorkerSettings:
 
 @attrs.frozen(kw_only=True)
 class StopWorker:
-    """Controller to worker: end. With `drain` the running slice ends first, else it is dropped."""
+    """Controller to worker: end. With `drain` the running slice ends first, else it is dropped.
+
+    Attributes:
+        cut_short: With `drain`: put the running slice down instead, within `CUT_SHORT_S`, flush nothing, but
+            tell what has ended and say goodbye: the controller waits for that.
+    """
 
     drain: bool
+    cut_short: bool = False
 
 
 @attrs.frozen(kw_only=True)

@@ -71,6 +71,11 @@ class CreateExecution:
         check_startable(connection, self.job_id, verb="recovered" if recovers else "started")
         if self.recovered_execution is not None:
             _row(connection, self.recovered_execution)
+            if (
+                _makes_none(self.document, self.recovered_slice_type)
+                and self.recovered_slice_type != "errors"
+            ):
+                _check_recorded(connection, self.recovered_execution, self.recovered_slice_type or "")
         check_assets(connection, self.document)
         try:
             connection.execute(insert(executions).values(self._values(now_ms)))
@@ -282,6 +287,35 @@ def source_chain(connection: Connection, *, ex_id: str) -> tuple[tuple[int, str]
     return tuple(chain)
 
 
+def _check_recorded(connection: Connection, ex_id: str, slice_type: str) -> None:
+    """Refuse to run slices again when it is not known which there are.
+
+    One that made no slices of its own says nothing about those of the execution that it recovers.
+
+    Raises:
+        Conflict: The last slices that were handed out have no records.
+    """
+    columns = select(executions.c.ex_id, executions.c.recorded)
+    for ex_no, _ in source_chain(connection, ex_id=ex_id):
+        row = connection.execute(columns.where(executions.c.ex_no == ex_no)).one()
+        if row.recorded is None:
+            raise Conflict(
+                f"cannot recover only the slices of execution {row.ex_id} that are {_SLICES[slice_type]}:"
+                " it ended before its controller could record the last slices that it had handed out, so they"
+                " are not known. Recover it without cleanup_type: then they are made again, and more after them"
+            )
+        if row.recorded:
+            return
+
+
+_SLICES: Final = {"all": "not completed", "pending": "pending"}
+
+
+def _makes_none(document: Mapping[str, Any], slice_type: str | None) -> bool:
+    """Whether an execution ends when it has run slices of earlier executions again."""
+    return slice_type is not None and document.get("autorecover") is not True
+
+
 def recovery_mode(document: Mapping[str, Any]) -> str:
     """The `RecoveryMode` word of an execution as clients see it; empty when it recovers nothing.
 
@@ -318,6 +352,7 @@ def _record(connection: Connection, row: RowMapping) -> ExecutionRecord:
         failure_reason=row["failure_reason"],
         has_slices=bool(connection.execute(select(exists().where(slices.c.ex_no == row["ex_no"]))).scalar()),
         stats=_decode_stats(row["slicer_stats"]),
+        makes_none=_makes_none(document, row["recovered_slice_type"]),
         started=row["started"] or "",
         ended=counts_of(connection, row["ex_no"]).ended,
     )

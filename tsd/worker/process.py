@@ -13,6 +13,7 @@ import trio
 from tsd.assets.folders import AssetFolders
 from tsd.core.execution.events import (
     BuildPipeline,
+    CutShort,
     Drop,
     Effects,
     Flush,
@@ -134,6 +135,7 @@ class WorkerShell:
         self._has_words = trio.Event()
         self._is_closed = trio.Event()
         self._has_crashed = False
+        self._is_cut_short = False
         # Of the operator's `records_read`, what the machine knows.
         self._records_told = 0
         # User code runs that is no slice: it initializes or flushes.
@@ -213,6 +215,9 @@ class WorkerShell:
             case Flush():
                 self._is_awaited = True
                 operator.flush()
+            case CutShort():
+                self._is_cut_short = True
+                operator.hurry()
             case _:
                 raise TypeError(f"no action of a worker: {action!r}")
 
@@ -324,7 +329,7 @@ class WorkerShell:
         self._driver.end(CRASHED, "user code ended its thread")
 
     async def _close_operator(self) -> None:
-        if self._operator is None:
+        if self._operator is None or (self._is_cut_short and self._operator.running is not None):
             return
         is_busy = self._is_awaited or self._operator.running is not None
         if is_busy:

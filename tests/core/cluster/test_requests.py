@@ -9,7 +9,7 @@ from tsd.core.cluster.events import (
     WorkersRequested,
 )
 from tsd.core.execution.lifecycle import LifecycleEvent
-from tsd.core.messages import Refused, Wanted
+from tsd.core.messages import LAST_WORDS_S, Refused, Wanted
 from tsd.core.records import ExecutionStats, Status
 from tsd.errors import NotActive, Unavailable
 
@@ -83,7 +83,7 @@ def test_a_stop_ends_even_if_nothing_answers_any_more():
     cluster.host("a").is_frozen = True
 
     ask(cluster, StopRequested(ex_id="x", within_s=5))
-    cluster.run(9)
+    cluster.run(9 + LAST_WORDS_S)
 
     assert cluster.status("x") is Status.STOPPED
     cluster.host("a").is_frozen = False
@@ -152,6 +152,9 @@ def test_force_hurries_a_stop_that_drains():
     assert cluster.status("x") is Status.STOPPING
 
     ask(cluster, StopRequested(ex_id="x", force=True))
+    assert (cluster.controller("x").wanted.stop, cluster.controller("x").wanted.stop_within_s) == ("now", 0)
+    # The controller has so long for its last words, and uses it all.
+    cluster.run(LAST_WORDS_S + 0.25)
 
     assert cluster.status("x") is Status.STOPPED
     assert isinstance(cluster.master.turn_away("x", 1, "x/1/c"), Refused)

@@ -5,7 +5,8 @@ import pytest
 
 from tests.support.execution_rig import EX, Rig, numbers
 from tsd.core.execution import events as ev
-from tsd.core.messages import StatusIs, StatusReport, StopWorker
+from tsd.core.execution.ending import LAST_RESULTS_S
+from tsd.core.messages import CUT_SHORT_S, LAST_WORDS_S, StatusIs, StatusReport, StopWorker
 from tsd.core.records import SliceState
 
 
@@ -197,7 +198,7 @@ def test_a_stop_lets_running_slices_end_and_records_the_rest_as_pending():
 
 
 def test_a_stop_does_not_wait_longer_than_it_may():
-    """E27: the slice that still runs stays recorded as started."""
+    """E27: the slice that still runs is put down, and is recorded as waiting again."""
     rig = Rig(numbers(5))
     rig.worker(1, duration_s=60.0)
     rig.run(1)
@@ -205,7 +206,7 @@ def test_a_stop_does_not_wait_longer_than_it_may():
     rig.run(6)
 
     assert rig.master.events()[-1] == "stopped"
-    assert rig.states() == {"pending": 4, "start": 1}
+    assert rig.states() == {"pending": 5}
     assert rig.exit is not None
 
 
@@ -449,3 +450,142 @@ def test_a_stop_that_finds_all_slices_done_completes_the_output():
     rig.run_until(lambda: rig.exit)
 
     assert (rig.master.status, rig.slicer.completions) == ("completed", 1)
+
+
+# --- the last words of a stop whose time is over
+
+
+def forced(rig):
+    rig.master.want(stop="now", stop_within_s=0.0)
+    return rig.run_until(lambda: rig.exit, limit_s=5.0)
+
+
+def test_a_forced_stop_records_all_that_was_made_and_all_that_was_done():
+    """Also what ended so shortly before that no beat and no batch had told it."""
+    rig = Rig(numbers(300))
+    workers = [rig.worker(number, duration_s=0.03) for number in (1, 2, 3)]
+    rig.run(1.013)
+    forced(rig)
+
+    done = sum(len(worker.ran) for worker in workers)
+    assert rig.states() == {"completed": done, "pending": 300 - done}
+    assert rig.master.reports[-1].stats.processed == done
+    assert rig.master.reports[-1].is_recorded
+    assert all(worker.exit.code == 0 for worker in workers)
+
+
+@pytest.mark.parametrize("duration_s", [0.001, 0.03, 2.0])
+def test_a_forced_stop_at_any_moment_loses_no_result(duration_s):
+    for number in range(20):
+        rig = Rig(numbers(400))
+        workers = [rig.worker(number, duration_s=duration_s) for number in (1, 2, 3)]
+        rig.run(0.05 + number * 0.0137)
+        forced(rig)
+
+        done = sum(len(worker.ran) for worker in workers)
+        assert rig.states().get("completed", 0) == done == rig.master.reports[-1].stats.processed
+        assert sum(rig.states().values()) == 400
+        assert rig.master.reports[-1].is_recorded
+
+
+def test_a_forced_stop_does_not_wait_for_a_worker_that_says_nothing():
+    """User code that holds the interpreter: what it runs stays recorded as started."""
+    rig = Rig(numbers(5))
+    rig.worker(1, duration_s=60.0).is_frozen = False
+    rig.run(1)
+    next(iter(rig.workers.values())).is_frozen = True
+    began = rig.now
+    forced(rig)
+
+    assert rig.now - began < LAST_RESULTS_S + 0.2
+    assert rig.states() == {"pending": 3, "start": 2}
+    assert rig.master.reports[-1].is_recorded
+
+
+def test_a_slice_that_can_not_be_cut_short_is_given_back_while_it_runs():
+    rig = Rig(numbers(5))
+    worker = rig.worker(1, duration_s=60.0)
+    worker.can_be_cut = False
+    rig.run(1)
+    began = rig.now
+    forced(rig)
+
+    assert CUT_SHORT_S <= rig.now - began < LAST_RESULTS_S
+    assert rig.states() == {"pending": 5}
+    assert worker.exit is not None
+
+
+def test_what_ends_by_itself_while_a_stop_waits_is_counted():
+    rig = Rig(numbers(5))
+    worker = rig.worker(1, duration_s=1.2)
+    worker.can_be_cut = False
+    rig.run(1)
+    forced(rig)
+
+    assert len(worker.ran) == 1
+    assert rig.states() == {"completed": 1, "pending": 4}
+
+
+def test_a_forced_stop_without_a_store_says_that_its_records_are_missing():
+    rig = Rig(numbers(50))
+    rig.worker(1, duration_s=0.1)
+    rig.run(0.05)
+    rig.master.saves = False
+    began = rig.now
+    forced(rig)
+
+    assert rig.now - began < LAST_WORDS_S
+    assert rig.master.events()[-1] == "stopped"
+    assert not rig.master.reports[-1].is_recorded
+
+
+def test_force_hurries_a_drain_and_is_not_hurried_itself():
+    rig = Rig(numbers(50))
+    rig.worker(1, duration_s=20.0)
+    rig.run(1)
+    rig.master.want(stop="drain", stop_within_s=60.0)
+    rig.run(1)
+    rig.master.want(stop="now", stop_within_s=0.0)
+    rig.run(0.002)
+    rig.master.want(stop="now", stop_within_s=0.0)
+    rig.run_until(lambda: rig.exit, limit_s=2.0)
+
+    assert rig.states() == {"pending": 50}
+    assert rig.master.reports[-1].is_recorded
+
+
+def test_a_replaced_controller_does_not_claim_to_know_what_the_one_before_handed_out():
+    """Not before it has made that again, and handed out for a while."""
+    rig = Rig(numbers(400), max_queue_length=10)
+    rig.worker(1, duration_s=0.1)
+    rig.run(0.5)
+    rig.restart()
+    rig.worker(1, duration_s=0.1)
+    rig.run(0.3)
+    forced(rig)
+
+    assert not rig.master.reports[-1].is_recorded
+
+
+def test_a_replaced_controller_knows_it_after_a_while():
+    rig = Rig(numbers(400), max_queue_length=10)
+    rig.worker(1, duration_s=0.1)
+    rig.run(0.5)
+    rig.restart()
+    rig.worker(1, duration_s=0.1)
+    rig.run(2)
+    forced(rig)
+
+    assert rig.master.reports[-1].is_recorded
+
+
+def test_a_replaced_controller_knows_it_when_nothing_more_can_be_made():
+    rig = Rig(numbers(40))
+    rig.worker(1, duration_s=0.1)
+    rig.run(0.5)
+    rig.restart()
+    rig.worker(1, duration_s=0.1)
+    rig.run(0.3)
+    forced(rig)
+
+    assert rig.master.reports[-1].is_recorded

@@ -61,7 +61,7 @@ class ControllerDesk:
         if controller is None or controller.proc_id != peer or generation != execution.generation:
             reason = f"generation {generation} of {ex_id} is over, it is now {execution.generation}"
             return Refused(reason=reason)
-        if controller.is_revoked or execution.intent.stop_force:
+        if controller.is_revoked:
             return Refused(reason=f"generation {generation} of {ex_id} is being ended")
         return Again()
 

@@ -25,7 +25,7 @@ from tsd.core.cluster.placement import Ask, Grant
 from tsd.core.cluster.records import ClusterSettings, ExecutionRecord, Intent
 from tsd.core.cluster.seats import Seats
 from tsd.core.execution.lifecycle import LifecycleEvent, next_status
-from tsd.core.messages import ControllerWelcome, ProcessExit, ProcessReport, ProcessSpec, Wanted
+from tsd.core.messages import LAST_WORDS_S, ControllerWelcome, ProcessExit, ProcessReport, ProcessSpec, Wanted
 from tsd.core.records import TERMINAL_STATUSES, EndedSlices, ExecutionStats, ProcessRole, Status
 from tsd.ids import controller_id, parse_process_id, worker_id
 
@@ -84,6 +84,8 @@ class Execution:
         revision: Of the last `Wanted`.
         is_stale: The controller has to be sent a `Wanted`.
         metadata: What its controllers have said of it last, as JSON; empty when nothing.
+        has_begun: A controller was welcomed, so slices may have been handed out.
+        is_recorded: By the last word of its controller all that were handed out have records.
         workers_told: How many workers the controller was told that it may miss.
         port_fault: Why the last controller found no port; empty when it found one. Ports become free by
             themselves, so the next one is tried for as long as it takes.
@@ -114,6 +116,8 @@ class Execution:
     is_stale: bool = False
     sent_at: float = 0.0
     metadata: str = ""
+    has_begun: bool = False
+    is_recorded: bool = False
     workers_told: int = 0
     port_fault: str = ""
     port_tries: int = 0
@@ -147,6 +151,7 @@ class Execution:
         place of what nodes that have not called yet may run.
         """
         self = cls.from_record(record, settings, members)
+        self.has_begun = record.generation > 0 and record.status not in {Status.PENDING, Status.SCHEDULING}
         self.crew.seats = Seats(first_start=max(1, int(now)))
         # Nobody remembers why it has no worker, if it has none; a drain may be over whose work still waits.
         self.crew.is_displaced = True
@@ -159,7 +164,7 @@ class Execution:
         if record.status is Status.INITIALIZING:
             self.ready_by = now + settings.slicer_timeout_s
         if record.status is Status.STOPPING:
-            latest = now + settings.shutdown_timeout_s + settings.kill_margin_s
+            latest = now + settings.shutdown_timeout_s + LAST_WORDS_S + settings.kill_margin_s
             saved = record.intent.stop_deadline
             deadline = latest if saved is None else min(saved, latest)
             self.intent = attrs.evolve(record.intent, stop_deadline=deadline)
@@ -195,7 +200,6 @@ class Execution:
             and controller.is_welcomed
             and generation == self.generation == controller.generation
             and peer == controller.proc_id
-            and not self.intent.stop_force
         )
 
     def due_at(self, now: float) -> float | None:
@@ -259,6 +263,7 @@ class Execution:
                 has_errors=self.has_errors,
                 failure_reason=self.failure_reason,
                 stats=self.stats if carries_stats else None,
+                recorded=self._recorded() if status in TERMINAL_STATUSES else None,
                 slicer_hostname=host,
                 slicer_port=port,
             )
@@ -302,6 +307,12 @@ class Execution:
             since_start = now - datetime.fromisoformat(stats.started).timestamp()
             stats = attrs.evolve(stats, job_duration=max(1, int(since_start)))
         self.stats = stats
+
+    def _recorded(self) -> int | None:
+        """What its records tell, now that it ends; see `SaveStatus.recorded`."""
+        if not self.has_begun or self.record.makes_none:
+            return 0
+        return 1 if self.is_recorded else None
 
     def take_metadata(self, text: str, out: Outbox) -> None:
         """Take in the metadata that the controller has now; empty when it has changed none."""
@@ -405,6 +416,7 @@ class Execution:
         is_new = not controller.is_welcomed or controller.address != address
         controller.is_welcomed = True
         self.port_fault, self.port_tries = "", 0
+        self.has_begun = True
         controller.hello_by = None
         controller.address = address
         controller.grant(now, self.settings.controller_lease_s)
@@ -644,7 +656,7 @@ class Execution:
         within_s = 0.0
         if self.status is Status.STOPPING:
             stop = "now" if self.intent.stop_force else "drain"
-            within_s = max(0.0, self.stop_deadline - self.settings.kill_margin_s - now)
+            within_s = max(0.0, self.stop_deadline - self.settings.kill_margin_s - LAST_WORDS_S - now)
         return Wanted(
             revision=self.revision,
             paused=self.intent.paused,

@@ -83,6 +83,7 @@ class ExecutionRecord:
         controller_node: Node on which that controller was placed; None when it is known to have ended.
         has_errors: `_has_errors` as saved last.
         failure_reason: `_failureReason` as saved last.
+        makes_none: Its slicers make nothing: it ends when slices of earlier executions were run again.
         started: When the run began, ISO text; empty when it has not.
         ended: What it has done by its records; None when that is not known.
         has_slices: Slices of it were recorded before this was read, so its next controller goes on with them.
@@ -106,5 +107,6 @@ class ExecutionRecord:
     failure_reason: str = ""
     has_slices: bool = False
     stats: ExecutionStats = attrs.field(factory=ExecutionStats)
+    makes_none: bool = False
     started: str = ""
     ended: EndedSlices | None = None

@@ -58,11 +58,13 @@ def take_report(execution: Execution, report: StatusReport, out: Outbox, now: fl
         )
         return True
     execution.take_stats(report.stats, out)
+    execution.is_recorded = report.is_recorded
     if is_stop:
         # Nothing is left to drain; it counts as stopped when its processes are gone.
         if event is not LifecycleEvent.STOPPED or report.reason:
             execution.note_error(report.reason)
-        execution.end_processes(now + execution.settings.shutdown_timeout_s)
+        has_time = not execution.intent.stop_force
+        execution.end_processes(now + execution.settings.shutdown_timeout_s if has_time else None)
         return True
     _apply(execution, event, report.reason, out, now)
     return True

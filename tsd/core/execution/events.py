@@ -335,7 +335,15 @@ class Flush:
     """Action: run the flush of the pipeline after what is in the queue. Answer: `Flushed`."""
 
 
-WorkerAction = BuildPipeline | Run | TakeBack | Drop | Flush | SetLogLevel | Exit
+@attrs.frozen
+class CutShort:
+    """Action: have the running slice put down if it can be; `SlicesRan` tells, as ever, what became of it.
+
+    An `Exit` that follows waits for no user code: what that does then counts no more.
+    """
+
+
+WorkerAction = BuildPipeline | Run | TakeBack | Drop | Flush | CutShort | SetLogLevel | Exit
 WorkerEvent = (
     FromController
     | NotSent

@@ -22,7 +22,7 @@ from typing import assert_never
 from tsd.core.counts import ControllerCounts, MeshCounts, WorkCounts, as_count
 from tsd.core.execution.desk import WorkerDesk
 from tsd.core.execution.dispatch import Dispatcher
-from tsd.core.execution.ending import Ending
+from tsd.core.execution.ending import LAST_RECORDS_S, Ending
 from tsd.core.execution.events import (
     BuildSlicer,
     CompleteOutput,
@@ -84,6 +84,8 @@ from tsd.core.records import (
 from tsd.error_texts import bounded
 
 _NEVER = float("inf")
+REMADE_AFTER_S = 1.0
+"""A slice that was handed out is recorded within a fraction of that (`start_record_delay_s` and a commit)."""
 FAIL_GRACE_S = 5.0
 """When a slicer fails, running slices get so long to end before the execution is reported as failed."""
 
@@ -152,6 +154,7 @@ class ExecutionMachine:
         self._ending: Ending | None = None
         self._has_ended = False
         self._runs_slices = False
+        self._remade_at = _NEVER
         self._round_at = -_NEVER
         self._woken_at = -_NEVER
         self._started_ms = 0
@@ -454,6 +457,10 @@ class ExecutionMachine:
 
     def _slices_made(self, event: SlicesMade, now: float, at_ms: int) -> None:
         entries = self._slicing.take(event, now=now, at_ms=at_ms)
+        if event.idle:
+            self._remade_at = min(self._remade_at, now)
+        elif self._may_hand_out(now):
+            self._remade_at = min(self._remade_at, now + REMADE_AFTER_S)
         if entries and self._slicing.wants_hooks:
             self._out.act(TellHooks("enqueued", [entry.item for entry in entries]))
 
@@ -502,14 +509,11 @@ class ExecutionMachine:
                 Ending(
                     event=LifecycleEvent.STOPPED,
                     running_until=now if is_now else until,
-                    records_until=until,
+                    records_until=now + LAST_RECORDS_S if is_now else until,
                 )
             )
         else:
-            ending.running_until = min(ending.running_until, now if is_now else until)
-            ending.records_until = min(ending.records_until, until)
-        if is_now:
-            self._desk.tell_all(StopWorker(drain=False))
+            ending.hasten(now, now if is_now else until, now + LAST_RECORDS_S if is_now else until)
 
     def _terminate(self, now: float, at_ms: int, *, hurry: bool) -> None:
         """The node wants this process to end; the execution goes on elsewhere unless it ends anyway."""
@@ -559,6 +563,12 @@ class ExecutionMachine:
         is_busy = self._ledger.held() > 0 or self._slicing.is_asked
         if ending.is_reported or (is_busy and now < ending.running_until):
             return False
+        if self._ledger.held() > 0 and ending.event is LifecycleEvent.STOPPED:
+            if not ending.is_cut:
+                ending.cut(now)
+                self._desk.tell_all(StopWorker(drain=True, cut_short=True))
+            if now < ending.results_until:
+                return False
         if not self._recorder.all_saved() and now < ending.records_until:
             return False
         if ending.event is None:
@@ -589,6 +599,18 @@ class ExecutionMachine:
                 f"execution: {self._ex_id} ran all slices, but its output could not be completed, caused by "
                 f"{bounded(error, ERROR_CHARS)}"
             )
+
+    def _is_all_recorded(self, now: float) -> bool:
+        """Whether every slice that was ever handed out has a durable record.
+
+        What another controller before this one had handed out without a record, this one makes again: that is
+        the first that its slicers make. It is done with it when it has handed out for `REMADE_AFTER_S`, since
+        the one before recorded what it had handed out sooner than that; or when its slicers have no more.
+        """
+        if not self._recorder.all_saved():
+            return False
+        had_predecessor = self._generation > 1 or bool(self._mode)
+        return not had_predecessor or self._slicing.is_finished or now >= self._remade_at
 
     def _is_completed(self) -> bool:
         return self._is_all_done() and not self._ledger.failed and self._recorder.all_saved()
@@ -653,7 +675,12 @@ class ExecutionMachine:
             return
         if self._link.welcomed:
             if self._reports.has_next():
-                self._out.send(LISTENER, self._reports.next(self.stats(now), self._counts()))
+                self._out.send(
+                    LISTENER,
+                    self._reports.next(
+                        self.stats(now), self._counts(), is_recorded=self._is_all_recorded(now)
+                    ),
+                )
             if self._wanted.paused and self._runs_slices and not self._dispatcher.active:
                 # `paused` was answered before: now nothing runs any more, and who looks is to see it.
                 self._link.beat_soon()

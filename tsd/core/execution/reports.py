@@ -41,7 +41,7 @@ class StatusReports:
         """Whether the next report can be sent."""
         return self.current is None and bool(self._waiting)
 
-    def next(self, stats: ExecutionStats, counts: ControllerCounts) -> StatusReport:
+    def next(self, stats: ExecutionStats, counts: ControllerCounts, *, is_recorded: bool) -> StatusReport:
         """Make the next report the outstanding one."""
         event, reason = self._waiting.popleft()
         self._seq += 1
@@ -53,6 +53,7 @@ class StatusReports:
             reason=reason,
             stats=stats,
             counts=counts,
+            is_recorded=is_recorded,
         )
         return self.current
 

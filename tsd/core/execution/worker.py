@@ -27,6 +27,7 @@ from typing import assert_never
 from tsd.core.counts import MeshCounts
 from tsd.core.execution.events import (
     BuildPipeline,
+    CutShort,
     Drop,
     Effects,
     Exit,
@@ -49,6 +50,7 @@ from tsd.core.execution.events import (
 from tsd.core.execution.outbox import LISTENER, Outbox
 from tsd.core.execution.terms import Limits
 from tsd.core.messages import (
+    CUT_SHORT_S,
     IDLE_BEATS,
     LINK_SILENCE_BEATS,
     PROTOCOL,
@@ -104,6 +106,7 @@ class WorkerMachine:
         self._out = Outbox()
         self._part = _Part.SERVING
         self._is_dismissed = False
+        self._is_cut_short = False
         self._exit_code = 0
         self._exit_reason = ""
         self._is_welcomed = False
@@ -211,6 +214,9 @@ class WorkerMachine:
                 self._set_log_level(message.log_level)
             case StopWorker():
                 # The controller ends too: words for it would only wait for somebody who is gone.
+                if message.cut_short:
+                    self._cut_short(now)
+                    return
                 self._is_dismissed = True
                 if message.drain:
                     self._drain(0, "the execution needs it no more", now)
@@ -362,6 +368,16 @@ class WorkerMachine:
                 # Said at once, or the controller would go on handing out what comes straight back.
                 self._beat(now)
 
+    def _cut_short(self, now: float) -> None:
+        """End soon, whatever runs; the controller waits for what has ended, and for the goodbye."""
+        if self._is_cut_short:
+            return
+        self._is_cut_short = True
+        self._leave_at = min(self._leave_at, now + CUT_SHORT_S)
+        self._drain(0, "the execution ends at once", now)
+        if self._was_welcomed:
+            self._out.act(CutShort())
+
     def _flushed(self, event: Flushed, now: float) -> None:
         self._is_flushing = False
         if event.letters:
@@ -378,7 +394,7 @@ class WorkerMachine:
         if self._queue or self._takings_back or self._is_flushing:
             return
         if self._part is _Part.DRAINING:
-            if not self._is_ready or self._exit_code:
+            if not self._is_ready or self._exit_code or self._is_cut_short:
                 # What is kept goes back with the last word: another worker runs it.
                 self._leave(now)
                 return
@@ -391,7 +407,8 @@ class WorkerMachine:
 
     def _go_on(self, now: float) -> None:
         self._flush_when_idle(now)
-        if self._part is _Part.LEAVING and (not self._unseen or now >= self._leave_at):
+        is_late = now >= self._leave_at and (self._part is _Part.LEAVING or self._is_cut_short)
+        if is_late or (self._part is _Part.LEAVING and not self._unseen):
             self._say_goodbye(self._exit_reason, failed=False)
             self._end(self._exit_code, self._exit_reason)
         if self._part is _Part.ENDED:
@@ -431,7 +448,7 @@ class WorkerMachine:
     def _leave(self, now: float) -> None:
         if self._part is not _Part.LEAVING:
             self._part = _Part.LEAVING
-            self._leave_at = now + LAST_WORDS_BEATS * self._beat_s
+            self._leave_at = min(self._leave_at, now + LAST_WORDS_BEATS * self._beat_s)
 
     def _stop_now(self, reason: str) -> None:
         if self._was_welcomed:

@@ -302,7 +302,7 @@ def _check_recorded(connection: Connection, ex_id: str, slice_type: str) -> None
             raise Conflict(
                 f"cannot recover only the slices of execution {row.ex_id} that are {_SLICES[slice_type]}:"
                 " it ended before its controller could record the last slices that it had handed out, so they"
-                " are not known. Recover it without cleanup_type: then they are made again, and more after them"
+                " are not known. Recover it without cleanup_type: that makes them again, and more after them"
             )
         if row.recorded:
             return

@@ -14,6 +14,7 @@ from tsd.operations.completion import is_whole
 from tsd.operations.context import OpContext
 from tsd.operations.slicing import SlicerRunner
 from tsd.operations.standard.slice_files import SUCCESS, SliceFiles
+from tsd.operations.testing.job import JobHarness
 
 WHOLE = MappingProxyType({})
 PARTS = [
@@ -152,3 +153,20 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path):
     with pytest.raises(OperationError, match=f"file {tmp_path}/out/{SUCCESS} cannot be written"):
         runner(tmp_path / "out").begin()
     assert os.listdir(tmp_path / "out" / SUCCESS) == []
+
+
+def test_the_harness_completes_the_output_of_a_job_that_ran_to_its_end(tmp_path):
+    (tmp_path / "in").write_text("a\nb\n")
+    job = {
+        "name": "harness",
+        "operations": [
+            {"_op": "file_reader", "path": str(tmp_path / "in"), "format": "raw"},
+            {"_op": "file_exporter", "path": str(tmp_path / "out"), "format": "raw"},
+        ],
+    }
+    with JobHarness(job) as harness:
+        harness.run()
+        assert not (tmp_path / "out" / SUCCESS).exists()
+    with JobHarness(job) as harness:
+        harness.run_to_completion()
+    assert (tmp_path / "out" / SUCCESS).exists()

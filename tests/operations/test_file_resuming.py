@@ -346,3 +346,26 @@ def test_a_file_that_may_not_be_opened_is_listed_and_is_the_same_when_it_may(tmp
     os.utime(path, (1, 1))
     with path.open("rb") as file, pytest.raises(SourceChanged):
         file_identity.verify(file.fileno(), str(path), size, version)
+
+
+def test_the_sample_of_a_file_that_is_the_same_is_taken_once_it_is_old(tmp_path, monkeypatch):
+    """Not for each slice; and again when the file has changed."""
+    path, last = half_read(tmp_path, lines=1_000)
+    samples = []
+    sample = file_identity._sample
+    monkeypatch.setattr(file_identity, "_sample", lambda *args: samples.append(1) or sample(*args))
+    files = reader(tmp_path, "raw", size=130)
+    times = path.stat()
+
+    files.read(last)
+    files.read(last)
+    assert len(samples) == 4
+    monkeypatch.setattr(file_identity, "_NEWEST_TRUSTED_NS", 0)
+    for _ in range(20):
+        files.read(last)
+    assert len(samples) == 5
+    while path.stat().st_ctime_ns == times.st_ctime_ns:
+        path.write_bytes(content("raw", ["XXXXXXXXX"] * 1_000))
+        os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+    with pytest.raises(SourceChanged):
+        files.read(last)

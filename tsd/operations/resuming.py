@@ -103,6 +103,13 @@ class Origin:
             raise CannotResume(f"options that say where records begin and end have changed: {changes}")
 
 
+def version_of(request: Mapping[str, Any]) -> str:
+    """The version in the origin of a request; empty when it has none."""
+    document = request.get(ORIGIN_KEY)
+    version = document.get("version") if isinstance(document, dict) else None
+    return version if isinstance(version, str) else ""
+
+
 def _shown(value: Any) -> str:
     return "not set" if value is None else repr(value) if isinstance(value, str) else str(value).lower()
 

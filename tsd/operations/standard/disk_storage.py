@@ -8,7 +8,7 @@ from pathlib import Path
 from typing_extensions import override
 
 from tsd.errors import OperationError
-from tsd.operations.standard.file_identity import describe, describe_closed, verify
+from tsd.operations.standard.file_identity import Seen, describe, describe_closed, verify
 from tsd.operations.standard.file_walk import WalkKey, check_readable, unreadable, walk, walk_key
 from tsd.operations.standard.slice_files import SliceFiles
 from tsd.operations.standard.storage import Found, Output, Storage, StoredFile
@@ -19,15 +19,16 @@ _PIECE_B = 1_048_576
 class DiskFile(StoredFile):
     """A file that is open for reading."""
 
-    def __init__(self, fd: int, path: str) -> None:
-        """Whoever gives the descriptor closes it."""
+    def __init__(self, fd: int, path: str, seen: Seen | None = None) -> None:
+        """Whoever gives the descriptor closes it; for `seen` look at `verify` in `file_identity`."""
         self._fd = fd
         self._path = path
+        self._seen = seen
 
     @override
     def verify(self, total_b: int, version: str) -> None:
         try:
-            verify(self._fd, self._path, total_b, version)
+            verify(self._fd, self._path, total_b, version, self._seen)
         except OSError as error:
             raise unreadable(self._path, error) from error
 
@@ -60,6 +61,9 @@ class DiskFile(StoredFile):
 
 class DiskStorage(Storage):
     """Files by their paths; a relative path begins at the working directory of the process."""
+
+    def __init__(self) -> None:
+        self._seen: Seen = {}
 
     @override
     def check(self, root: str) -> None:
@@ -99,7 +103,7 @@ class DiskStorage(Storage):
         except OSError as error:
             raise unreadable(path, error) from error
         try:
-            yield DiskFile(fd, path)
+            yield DiskFile(fd, path, self._seen)
         finally:
             os.close(fd)
 

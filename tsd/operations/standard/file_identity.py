@@ -5,8 +5,7 @@ request beside it. The sample is a hash over the content of a file of up to 64 K
 KiB spread evenly from the first byte to the last of a longer one; it covers only what the file had when it
 was listed.
 
-A file is the same when inode, time and length are; that costs one `fstat`. If they are not, the sample
-decides:
+Inode, time, length and sample together decide what an open file is:
 
 * The same inode, longer, the same sample: the file was appended to. What is read of it ends where it ended.
 * The same inode, length and sample: the same file, if its time is the same or the sample is its whole
@@ -16,9 +15,9 @@ decides:
 * Anything else is another file, and is refused with what differs.
 
 The number of the device is not compared: the same file system has different ones on two hosts, and after a
-restart. A time is trusted alone only if it was at least 2 s old when the file was listed (the version then
-has no `~` at its end): file systems count it in ticks of up to 2 s, and within one a file can be rewritten
-without a trace.
+restart. A process takes the sample of a file once and then compares what `stat` says, with the time of
+change, which nobody can set; but not while these times are less than 2 s old. File systems count them in
+ticks of up to 2 s, and within one a file can be rewritten without a trace.
 """
 
 import hashlib
@@ -32,7 +31,10 @@ _BLOCKS = 16
 _WHOLE_B = _BLOCK_B * _BLOCKS
 _NEWEST_TRUSTED_NS = 2_000_000_000
 _LOOKS = 3
-_UNTRUSTED = "~"
+
+Seen = dict[tuple[str, str], tuple[int, ...]]
+"""What `stat` said of files that were found to be the same, by path and version; see `verify`."""
+_MOST_SEEN = 1_024
 
 
 def describe(fd: int, path: str) -> tuple[int, str]:
@@ -47,9 +49,7 @@ def describe(fd: int, path: str) -> tuple[int, str]:
         sample = _sample(fd, before.st_size)
         after = os.fstat(fd)
         if sample is not None and after.st_size >= before.st_size:
-            is_new = time.time_ns() - before.st_mtime_ns < _NEWEST_TRUSTED_NS
-            mark = _UNTRUSTED if is_new or after.st_mtime_ns != before.st_mtime_ns else ""
-            return before.st_size, f"{before.st_ino:x}-{before.st_mtime_ns:x}-{sample}{mark}"
+            return before.st_size, f"{before.st_ino:x}-{before.st_mtime_ns:x}-{sample}"
     raise OperationError(f"file {path} becomes shorter while it is looked at")
 
 
@@ -58,7 +58,7 @@ def describe_closed(stat: os.stat_result) -> tuple[int, str]:
     return stat.st_size, f"{stat.st_ino:x}-{stat.st_mtime_ns:x}-"
 
 
-def verify(fd: int, path: str, total_b: int, version: str) -> None:
+def verify(fd: int, path: str, total_b: int, version: str, seen: Seen | None = None) -> None:
     """Refuse an open file that is not the one that was cut into slices.
 
     Args:
@@ -66,22 +66,35 @@ def verify(fd: int, path: str, total_b: int, version: str) -> None:
         path: For the message.
         total_b: Its length when it was cut.
         version: Its version then.
+        seen: Remembers files that are the same, for the next call.
 
     Raises:
         SourceChanged: It is another one; the message says what differs.
         OSError: It can not be read.
     """
-    inode, mtime_ns, sample, is_trusted = _parse(path, version)
     now = os.fstat(fd)
+    stat = (now.st_ino, now.st_size, now.st_mtime_ns, now.st_ctime_ns)
+    if seen is not None and seen.get((path, version)) == stat:
+        return
+    inode, mtime_ns, sample = _parse(path, version)
     is_inode, is_time = now.st_ino == inode, now.st_mtime_ns == mtime_ns
     is_length = now.st_size == total_b
-    if is_inode and is_time and is_length and is_trusted:
-        return
     is_grown = is_inode and now.st_size > total_b
     is_unchanged = is_length and (is_time or (is_inode and total_b <= _WHOLE_B))
+    if not sample and is_inode and is_time and is_length:
+        return
     if (is_grown or is_unchanged) and _sample(fd, total_b) == sample:
+        if seen is not None and _is_old(now):
+            if len(seen) >= _MOST_SEEN:
+                seen.clear()
+            seen[path, version] = stat
         return
     raise SourceChanged(f"file {path} {_difference(now, total_b, is_inode=is_inode)}")
+
+
+def _is_old(stat: os.stat_result) -> bool:
+    """Whether any later change would show in its times."""
+    return time.time_ns() - max(stat.st_mtime_ns, stat.st_ctime_ns) >= _NEWEST_TRUSTED_NS
 
 
 def _difference(now: os.stat_result, total_b: int, *, is_inode: bool) -> str:
@@ -99,10 +112,10 @@ def _difference(now: os.stat_result, total_b: int, *, is_inode: bool) -> str:
     )
 
 
-def _parse(path: str, version: str) -> tuple[int, int, str, bool]:
+def _parse(path: str, version: str) -> tuple[int, int, str]:
     try:
-        inode, mtime_ns, sample = version.removesuffix(_UNTRUSTED).split("-")
-        return int(inode, 16), int(mtime_ns, 16), sample, not version.endswith(_UNTRUSTED)
+        inode, mtime_ns, sample = version.split("-")
+        return int(inode, 16), int(mtime_ns, 16), sample
     except ValueError:
         raise SourceChanged(f"file {path}: {version!r} is no version of a file on a disk") from None
 

@@ -10,7 +10,7 @@ from typing_extensions import override
 from tsd.errors import CannotResume, NonRetryable, OperationError
 from tsd.operations.dates import now_ms
 from tsd.operations.record import Record
-from tsd.operations.resuming import ORIGIN_KEY, Origin, Passed
+from tsd.operations.resuming import ORIGIN_KEY, Origin, Passed, version_of
 from tsd.operations.standard.byte_slices import cut, read_records, read_slice, whole_records
 from tsd.operations.standard.compression import decompress
 from tsd.operations.standard.csv_cuts import LONGEST_CELL_B, Cut, cut_rows
@@ -156,18 +156,18 @@ class FileSource:
             SourceChanged: It is not the file that was cut.
             NonRetryable: Its content is damaged.
         """
-        path, total, origin = request["path"], request["total"], Origin.of(request)
+        path, total, version = request["path"], request["total"], version_of(request)
         with self._storage.open(path) as file:
-            if origin is not None:
-                file.verify(total, origin.version)
+            if version:
+                file.verify(total, version)
             try:
                 records = self._records(file, request)
             except DamagedError as error:
                 raise NonRetryable(f"file {path} can not be read: {error}") from error
             finally:
                 # Also behind an error: a file that changes while it is read is why it can not be read.
-                if origin is not None:
-                    file.verify(total, origin.version)
+                if version:
+                    file.verify(total, version)
         now = now_ms()
         Record.stamp(records, {**_place(request), "_createTime": now, "_processTime": now})
         return records
@@ -314,5 +314,4 @@ def _place(request: Mapping[str, Any]) -> dict[str, Any]:
 
 def _key(request: Mapping[str, Any]) -> tuple[str, str]:
     """Tells the state of a file from any other."""
-    origin = Origin.of(request)
-    return request["path"], "" if origin is None else origin.version
+    return request["path"], version_of(request)

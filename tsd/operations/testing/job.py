@@ -79,7 +79,7 @@ class JobHarness:
         return [self._run_one(slice_) for slice_ in self.slicer.create_slices()]
 
     def run_to_completion(self, limit: int = LIMIT) -> list[Ran]:
-        """Run all slices of a `once` job one after another, then flush.
+        """Run all slices of a `once` job one after another, flush, and complete the output.
 
         Returns:
             Each slice with its records, in order; at the end, under the id of the flush, the records that the
@@ -93,6 +93,7 @@ class JobHarness:
         flushed = self.worker.flush_full()
         if flushed is not None and flushed.unwrap():
             results.append((flushed.slice, flushed.records))
+        self.slicer.complete_output()
         return results
 
     def _run_one(self, slice_: Slice) -> Ran:

@@ -69,6 +69,7 @@ class SlicerHarness(ProcessHarness[SlicerRunner]):
         context = self._bench.context(worker_id="test-controller", run_async=loop.run, sleep=self._sleep)
         runner = SlicerRunner(self._bench.job, self._bench.registry, context)
         stack.callback(runner.shutdown)
+        runner.begin()
         runner.initialize(self._recovery)
         return runner
 
@@ -97,6 +98,14 @@ class SlicerHarness(ProcessHarness[SlicerRunner]):
     def stats(self) -> Mapping[str, Any]:
         """What the slicer was last told of the execution."""
         return self._built.slicer.stats
+
+    def complete_output(self) -> None:
+        """Tell all that write the output that every slice is done, as the controller does at the end.
+
+        Raises:
+            Exception: What one of them raised, unchanged.
+        """
+        self._built.complete()
 
     def set_workers(self, count: int) -> None:
         """Tell the slicer that there are so many workers now; at first there are as many as the job wants."""

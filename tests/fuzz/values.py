@@ -19,7 +19,9 @@ import msgspec
 from hypothesis import strategies as st
 
 from tsd.core.counts import COUNT_MAX, MeshCounts, WorkCounts
-from tsd.core.messages import ProcessExit, ProcessReport
+from tsd.core.messages import ProcessExit, ProcessReport, ProcessSpec
+from tsd.core.records import ProcessRole
+from tsd.ids import parse_process_id
 
 INT = (-(2**63), 2**64 - 1)
 """What MessagePack can carry."""
@@ -108,17 +110,26 @@ def _objects(cls: type) -> st.SearchStrategy[Any]:
         fields = dict.fromkeys(fields, st.integers(0, COUNT_MAX))
     if "metadata" in fields:
         fields["metadata"] = st.sampled_from(METADATA)
-    if cls in (ProcessReport, ProcessExit):
+    if "execution" in fields:
+        fields["execution"] = st.sampled_from(DOCUMENTS)
+    if cls in (ProcessSpec, ProcessReport, ProcessExit):
         return st.builds(lambda **given: cls(**_own_process(given)), **fields)
     return st.builds(cls, **fields)
 
 
+DOCUMENTS = ["{}", '{"max_retries":0,"slicers":2,"lifecycle":"persistent"}']
 METADATA = ["", "{}", '{"a":{"b":[1,null]}}']
 
 
 def _own_process(given: dict[str, Any]) -> dict[str, Any]:
-    """The id of a process begins with that of its execution."""
-    return given | {"ex_id": given["proc_id"].partition("/")[0]}
+    """What the id of a process says too."""
+    name = parse_process_id(given["proc_id"])
+    assert name is not None
+    own: dict[str, Any] = {"ex_id": name.ex_id}
+    if "generation" in given:
+        role = ProcessRole.WORKER if name.number else ProcessRole.CONTROLLER
+        own |= {"generation": name.generation, "number": name.number, "role": role}
+    return given | own
 
 
 # --- plain and fast -----------------------------------------------------------------------------
@@ -215,7 +226,9 @@ def _object_maker(cls: type) -> Maker:
         makers = dict.fromkeys(makers, lambda rng, pool: rng.choice((0, 1, 7, COUNT_MAX)))
     if "metadata" in makers:
         makers["metadata"] = lambda rng, pool: rng.choice(METADATA)
-    is_of_process = cls in (ProcessReport, ProcessExit)
+    if "execution" in makers:
+        makers["execution"] = lambda rng, pool: rng.choice(DOCUMENTS)
+    is_of_process = cls in (ProcessSpec, ProcessReport, ProcessExit)
 
     def make(rng: Random, pool: Pool) -> Any:
         given = {name: maker(rng, pool) for name, maker in makers.items()}

@@ -17,6 +17,8 @@ from tsd.ids import PROCESS_ID_FORM
 
 NUMBER_MAX: Final = 2**53
 """Of everything that is counted: exact in JSON and in a float, and it fits into a column of the store."""
+REVISION_FAR: Final = 2**52
+"""No clock gives such a revision; nobody goes on counting from one that a peer tells."""
 SECONDS_MAX: Final = 1e13
 """Of durations and moments: more than the settings allow (`tsd.durations.MS_MAX`) after any uptime."""
 ID_CHARS_MAX: Final = 100

@@ -26,12 +26,29 @@ from msgspec import Meta
 
 from tsd.core import fields
 from tsd.core.counts import ControllerCounts, MeshCounts
+from tsd.core.execution.terms import read_terms
 from tsd.core.records import ExecutionStats, ProcessRole, SliceRow, SlicerPosition, UnfinishedSlice
+from tsd.ids import parse_process_id
 
 
 def _is_metadata(_message: object, field: "attrs.Attribute[str]", value: str) -> None:
     if fault := fields.metadata_fault(value):
         raise ValueError(f"{field.name} {fault}")
+
+
+def _is_document(_message: object, field: "attrs.Attribute[str]", value: str) -> None:
+    try:
+        read_terms(value)
+    except (AttributeError, TypeError, ValueError, OverflowError, RecursionError) as error:
+        raise ValueError(f"{field.name} is no execution document: {error}") from error
+
+
+def _is_named_right(spec: "ProcessSpec", _field: object, number: int) -> None:
+    name = parse_process_id(spec.proc_id)
+    is_controller = spec.role is ProcessRole.CONTROLLER
+    wanted = (spec.ex_id, spec.generation, number)
+    if name is None or (name.ex_id, name.generation, name.number) != wanted or is_controller != (number == 0):
+        raise ValueError(f"process {spec.proc_id} is no {spec.role} {number} of {spec.ex_id}")
 
 
 def _is_of_execution(report: "ProcessReport | ProcessExit", _field: object, ex_id: str) -> None:
@@ -97,7 +114,7 @@ class ProcessSpec:
     ex_id: fields.Id
     job_id: fields.Id
     generation: fields.Number
-    number: fields.Number
+    number: fields.Number = attrs.field(validator=_is_named_right)
     dial: fields.Dial
     assets: Annotated[tuple[fields.Id, ...], _FEW] = ()
     env: dict[str, str] = attrs.field(factory=dict)
@@ -304,7 +321,7 @@ class ControllerWelcome:
 
     lease_s: fields.Seconds
     beat_interval_s: fields.BeatSeconds
-    execution: str
+    execution: str = attrs.field(validator=_is_document)
     resume: bool
     sources: Annotated[tuple[fields.Id, ...], _SOURCES]
     mode: fields.Mode
@@ -469,7 +486,7 @@ class WorkerHello:
 class WorkerWelcome:
     """Controller to worker: known. Slices you hold that are not in `keep` are no longer yours: drop them."""
 
-    execution: str
+    execution: str = attrs.field(validator=_is_document)
     beat_interval_s: fields.BeatSeconds
     keep: _Numbers
     log_level: fields.Level | None = None

@@ -10,6 +10,7 @@ from tsd.core.cluster.records import ClusterSettings
 from tsd.core.cluster.reports import take_report
 from tsd.core.cluster.roster import Roster
 from tsd.core.counts import ControllerCounts
+from tsd.core.fields import REVISION_FAR
 from tsd.core.messages import (
     PROTOCOL,
     Again,
@@ -146,7 +147,7 @@ class ControllerDesk:
         out.send(controller.proc_id, LeaseGranted(sent_at=beat.sent_at))
         execution.crew.give_up(beat.lost_workers, now)
         execution.crew.forget_exits(beat.exits_seen)
-        if beat.revision > execution.revision:
+        if execution.revision < beat.revision < REVISION_FAR:
             # Another master's clock was ahead of ours; go on above what the controller has taken in.
             execution.revision = beat.revision
             execution.is_stale = True

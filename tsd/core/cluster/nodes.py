@@ -9,6 +9,7 @@ from tsd.core.cluster.executions import FINDING_PORT, NO_PORT_EXIT, describe_exi
 from tsd.core.cluster.membership import Members, Node
 from tsd.core.cluster.records import ClusterSettings
 from tsd.core.cluster.roster import Roster
+from tsd.core.fields import REVISION_FAR
 from tsd.core.messages import (
     PROTOCOL,
     Again,
@@ -85,7 +86,8 @@ class NodeDesk:
         is_behind = beat.revision < node.revision and now - node.sent_at >= node.link.beat_s / 2
         if is_behind or beat.revision > node.revision:  # a clock that was set back makes ours the lower one
             node.is_stale = True
-        node.revision = max(node.revision, beat.revision)
+        if beat.revision < REVISION_FAR:
+            node.revision = max(node.revision, beat.revision)
 
     def _hello(self, peer: str, node: Node | None, hello: NodeHello, out: Outbox, now: float) -> None:
         if hello.protocol != PROTOCOL:

@@ -54,7 +54,11 @@ class JobTerms:
 
 
 def read_terms(execution: str) -> JobTerms:
-    """The terms of an execution document (JSON text, already validated by the master)."""
+    """The terms of an execution document (JSON text, already validated by the master).
+
+    Raises:
+        ValueError, TypeError, AttributeError, OverflowError, RecursionError: It is no such document.
+    """
     document: dict[str, Any] = json.loads(execution)
     return JobTerms(
         is_once=document.get("lifecycle", "once") != "persistent",
@@ -69,6 +73,9 @@ def pinned_worker(request: str) -> str | None:
     """The worker that a request names in `request_worker`, as text; None when it names none."""
     if '"request_worker"' not in request:
         return None
-    document = json.loads(request)
+    try:
+        document = json.loads(request)
+    except (ValueError, RecursionError):
+        return None  # what runs it says what is wrong with it
     pin = document.get("request_worker") if isinstance(document, dict) else None
     return None if pin is None else str(pin)

@@ -64,6 +64,9 @@ test-slow: $(FLIGHTS) ## the slow tests only, but for those on real hosts
 test-systemd: $(FLIGHTS) ## the tests on real systemd hosts, in containers (root)
 	$(BIN)/pytest -q -s -rs -p no:randomly tests/hosts
 
+fuzz: setup ## attack the four machines with COUNT pieces of well-formed nonsense, or replay one SEED=
+	$(BIN)/python -m tests.fuzz $(if $(filter command line,$(origin SEED)),--seed $(SEED),--count $(or $(COUNT),100000))
+
 sim: setup ## replay a seed of the simulated cluster (make sim SEED=17), or run COUNT of them
 	$(BIN)/python -m tests.simulation $(if $(GOOD_DAYS),--good-days) $(if $(SEED),--seed $(SEED),--count $(or $(COUNT),5000))
 

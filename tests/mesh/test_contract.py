@@ -405,3 +405,28 @@ async def test_statistics_count_messages_and_bytes(mesh):
         assert (statistics.frames_in, statistics.bytes_in) == (2, 2 * size_b)
         assert (statistics.frames_out, statistics.bytes_out) == (1, size_b)
         assert statistics.bad_frames == statistics.full == statistics.dropped == 0
+
+
+async def test_a_dialer_tells_when_its_link_comes_up_and_goes_down(mesh):
+    async with mesh.dial(mesh.address, "w1") as dialer:
+        assert not dialer.is_up
+        with trio.fail_after(20):
+            async with mesh.listen_again(mesh.address):
+                assert await dialer.wait_link_change()
+                assert dialer.is_up
+            assert not await dialer.wait_link_change()
+            assert not dialer.is_up
+            async with mesh.listen_again(mesh.address):
+                assert await dialer.wait_link_change()
+
+
+async def test_a_link_that_breaks_unwatched_is_told_afterwards(mesh):
+    """What was on its way is lost, so its dialer has to know although the link is up again."""
+    async with mesh.dial(mesh.address, "w1") as dialer:
+        with trio.fail_after(20):
+            async with mesh.listen_again(mesh.address) as listener:
+                assert await dialer.wait_link_change()
+                await reach(listener, "w1", dialer)
+            async with mesh.listen_again(mesh.address) as listener:
+                await reach(listener, "w1", dialer)
+                assert await dialer.wait_link_change()

@@ -19,6 +19,7 @@ from tsd.core.messages import (
     ProcessSpec,
 )
 from tsd.core.records import ProcessRole
+from tsd.ids import parse_process_id
 from tsd.mesh.codec import Codec
 from tsd.mesh.socket import listen_tcp
 
@@ -129,8 +130,15 @@ async def running_node(data_dir, port):
 
 def worker(name="ex/1/w1.1", dial="tcp://127.0.0.1:1"):
     """A worker whose controller is not there: it goes on dialing."""
+    number = parse_process_id(name).number
     return ProcessSpec(
-        proc_id=name, role=ProcessRole.WORKER, ex_id="ex", job_id="job", generation=1, number=1, dial=dial
+        proc_id=name,
+        role=ProcessRole.WORKER,
+        ex_id="ex",
+        job_id="job",
+        generation=1,
+        number=number,
+        dial=dial,
     )
 
 

@@ -78,8 +78,11 @@ class Network:
     def heal(self, a: str, b: str) -> None:
         self._cuts.pop(frozenset((a, b)), None)
 
-    def heal_all(self) -> None:
+    def heal_all(self) -> list[tuple[str, str]]:
+        """Heal everything; the pairs that were cut."""
+        pairs = [(min(pair), max(pair)) for pair in self._cuts]
         self._cuts.clear()
+        return pairs
 
     def is_cut(self, a: str, b: str) -> bool:
         return frozenset((a, b)) in self._cuts

@@ -15,6 +15,7 @@ from tsd.core.cluster import node as nodes
 from tsd.core.cluster.node import NodeMachine, NodeSettings
 from tsd.core.cluster.records import ClusterSettings, ExecutionRecord, Intent
 from tsd.core.execution.terms import Limits
+from tsd.core.hellos import LinkChanged
 from tsd.core.messages import Message, Slices
 from tsd.core.records import (
     ENDS_AFTER_REPLAY,
@@ -336,7 +337,7 @@ class World:
                 a, b = rng.choice(hosts), rng.choice(hosts)
                 if a != b:
                     self.network.cut(a, b)
-                    self.clock.after(hold, lambda: self.network.heal(a, b))
+                    self.clock.after(hold, lambda: self.heal(a, b))
             case "store":
                 self.store.is_down = True
                 self.clock.after(hold, self._relieve)
@@ -401,16 +402,35 @@ class World:
             plan = attrs.evolve(self.plans[ex_id], workers=self.rng.randint(1, 3))
             self.add(f"{ex_id}r", plan, recovers=ex_id, mode=str(self.rng.choice(list(RecoveryMode))))
 
+    def relink(self, *, is_up: bool, host: str = "m", other: str = "") -> None:
+        """The transport tells dialers on `other`, or on all hosts, of their link to a listener on `host`."""
+        for dialer in (*self.nodes.values(), *self.processes.values()):
+            if isinstance(dialer, Worker):
+                controller = self.addresses.get(dialer.spec.dial)
+                target = controller.host if controller is not None else ""
+            else:
+                target = "m"
+            if target == host and other in ("", dialer.host):
+                dialer.feed(LinkChanged(is_up=is_up))
+
+    def heal(self, a: str, b: str) -> None:
+        self.network.heal(a, b)
+        for host, other in ((a, b), (b, a)):
+            self.relink(is_up=False, host=host, other=other)
+            self.relink(is_up=True, host=host, other=other)
+
     def crash_master(self, back_after: float) -> None:
         if not self.master.is_alive:
             return
         self.master.is_alive = False
+        self.relink(is_up=False)
         # It comes back on another host perhaps, or its clock was set; forward or back.
         self.skews["m"] += self.clock_skew(0.5, -0.5, 40.0, -40.0)
 
         def back() -> None:
             if not self.master.is_alive:
                 self.master = Master(self, "m")
+                self.relink(is_up=True)
 
         self.clock.after(back_after, back)
 
@@ -440,9 +460,11 @@ class World:
         self.say("CALM", "")
         self.weather.drop = self.weather.double = self.weather.reorder = 0.0
         self.store.is_down = False
-        self.network.heal_all()
+        for a, b in self.network.heal_all():
+            self.heal(a, b)
         if not self.master.is_alive:
             self.master = Master(self, "m")
+            self.relink(is_up=True)
         for host, node in list(self.nodes.items()):
             node.thaw()
             if not node.is_alive:

@@ -281,7 +281,7 @@ class RigWorker:
         self.is_dead = False
         self.exit = None
         self.ran = []
-        self.is_cut_off = False
+        self._is_cut_off = False
         self.is_frozen = False
         self.frozen = []
         self.flushes = 0
@@ -301,6 +301,15 @@ class RigWorker:
         for action in effects.actions:
             self.act(action)
         self.arm()
+
+    @property
+    def is_cut_off(self):
+        return self._is_cut_off
+
+    @is_cut_off.setter
+    def is_cut_off(self, is_cut_off):
+        self._is_cut_off = is_cut_off
+        self.feed(ev.LinkChanged(is_up=not is_cut_off))
 
     def arm(self):
         at = self.machine.wake_at()

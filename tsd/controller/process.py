@@ -30,6 +30,7 @@ from tsd.core.execution.events import (
 )
 from tsd.core.execution.machine import ExecutionMachine
 from tsd.core.fields import metadata_fault
+from tsd.core.hellos import LinkChanged
 from tsd.core.kinds import (
     CONTROLLER_TO_MASTER,
     CONTROLLER_TO_WORKER,
@@ -46,7 +47,7 @@ from tsd.core.messages import (
 from tsd.errors import ConfigError, PortInUse
 from tsd.mesh.codec import Codec
 from tsd.mesh.counts import counts_of
-from tsd.mesh.drive import Driver, perform_effects
+from tsd.mesh.drive import Driver, follow_link, perform_effects
 from tsd.mesh.endpoint import Dialer, Listener, Sent
 from tsd.mesh.limits import limits_of
 from tsd.mesh.options import mesh_options
@@ -188,6 +189,8 @@ class ControllerShell:
 
     async def run(self) -> int:
         """Work until the machine says that it is over; returns the exit code."""
+        self._driver.feed(LinkChanged(is_up=self._dialer.is_up))
+        self._nursery.start_soon(follow_link, self._dialer, self._driver)
         for task in (
             self._hear_master,
             self._hear_workers,

@@ -12,8 +12,9 @@ import attrs
 import trio
 
 from tsd.core.execution.events import Effects, Exit, NotSent
+from tsd.core.hellos import LinkChanged
 from tsd.core.messages import Message
-from tsd.mesh.endpoint import Sent
+from tsd.mesh.endpoint import Dialer, Sent
 
 EffectsT = TypeVar("EffectsT")
 EffectsT_co = TypeVar("EffectsT_co", covariant=True)
@@ -110,6 +111,15 @@ class Driver(Generic[EffectsT]):
             self._tick_at = at
             if is_earlier:
                 self._tick_moved.set()
+
+
+async def follow_link(dialer: Dialer, driver: Driver[Any]) -> None:
+    """Tell a machine whenever the link that its process dials comes up or goes down, until cancelled.
+
+    The first word, on how the link is at the start, is the caller's, before the first tick.
+    """
+    while True:
+        driver.feed(LinkChanged(is_up=await dialer.wait_link_change()))
 
 
 def perform_effects(

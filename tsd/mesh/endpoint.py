@@ -161,6 +161,18 @@ class Listener(Protocol):
 class Dialer(Protocol):
     """The side that connects, to one address, again and again until it is closed."""
 
+    @property
+    def is_up(self) -> bool:
+        """Whether a connection is up: the listener's transport has answered, and nothing has broken since."""
+        ...
+
+    async def wait_link_change(self) -> bool:
+        """Wait until the link has come up or gone down since the last call; return whether it is up now.
+
+        What was on its way when it went down is lost, also when it is up again by now. One task may wait.
+        """
+        ...
+
     async def receive(self) -> list[object]:
         """Wait for messages; return all that are there now, at least one.
 

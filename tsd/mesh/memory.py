@@ -38,6 +38,14 @@ class _Link:
     up: deque[list[bytes]] = attrs.field(factory=deque)
     down: deque[list[bytes]] = attrs.field(factory=deque)
     dialer_wakes: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot)
+    changes: int = 0
+    changed: trio.Event = attrs.field(factory=trio.Event)
+
+    def note_change(self) -> None:
+        """The link came up or went down."""
+        self.changes += 1
+        self.changed.set()
+        self.changed = trio.Event()
 
 
 @attrs.define(eq=False)
@@ -96,6 +104,8 @@ class MemoryNetwork:
             self, place, address=address, codec=codec, options=options, tally=Tally(on_bad_frame)
         )
         place.listener = listener
+        for link in place.links.values():
+            link.note_change()
         try:
             yield listener
         finally:
@@ -150,11 +160,14 @@ class MemoryNetwork:
             if link is not None:
                 link.up.clear()
                 place.drop_down(link)
+                link.note_change()
 
     def heal(self, peer: str) -> None:
         """Connect the dialer with this identity again."""
         self._cut.discard(peer)
         for place in self._places.values():
+            if peer in place.links:
+                place.links[peer].note_change()
             if peer in place.links and place.listener is not None:
                 place.listener.wakes.unpark_all()
 
@@ -223,6 +236,7 @@ class _MemoryListener:
         self._place.departed.clear()
         for link in self._place.links.values():
             link.up.clear()
+            link.note_change()
 
     def _take(self) -> list[Received]:
         """Take what is there, from those that left first, then from one peer after the other."""
@@ -267,6 +281,17 @@ class _MemoryDialer:
         self._options = options
         self._tally = tally
         self._is_closed = False
+        self._seen = link.changes
+
+    @property
+    def is_up(self) -> bool:
+        return self._place.listener is not None and not self._network.is_cut(self._link.identity)
+
+    async def wait_link_change(self) -> bool:
+        while self._seen == self._link.changes:
+            await self._link.changed.wait()
+        self._seen = self._link.changes
+        return self.is_up
 
     async def receive(self) -> list[object]:
         await trio.lowlevel.checkpoint_if_cancelled()

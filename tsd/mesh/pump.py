@@ -18,6 +18,7 @@ import trio
 import zmq
 
 from tsd.mesh.endpoint import RECEIVE_COUNT_MAX, MeshOptions, Sent
+from tsd.mesh.linkstate import LinkState
 from tsd.mesh.tally import Tally
 
 T = TypeVar("T")
@@ -259,16 +260,20 @@ class Pump(Generic[T]):
 
 
 @asynccontextmanager
-async def run(pump: Pump[T], socket: zmq.Socket[bytes]) -> AsyncIterator[None]:
-    """Run the pump's owner task around the body, then close both."""
+async def run(pump: Pump[T], socket: zmq.Socket[bytes], link: LinkState | None = None) -> AsyncIterator[None]:
+    """Run the pump's owner task around the body, and follow the link of a dialer; then close all."""
     linger_s = 0.0
     failure: BaseException | None = None
     try:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(pump.own)
+            if link is not None:
+                nursery.start_soon(link.follow)
             try:
                 yield
             finally:
+                if link is not None:
+                    link.end()
                 linger_s = await pump.close()
     except BaseExceptionGroup as group:
         # The nursery is our own affair: a single error leaves as what it is.

@@ -34,6 +34,7 @@ from tsd.mesh.endpoint import (
     Sent,
     check_identity,
 )
+from tsd.mesh.linkstate import LinkState
 from tsd.mesh.pump import Pump, run, shared_context
 from tsd.mesh.tally import Tally, encode_counted
 
@@ -89,8 +90,16 @@ class _TcpDialer:
         self, socket: zmq.Socket[bytes], *, codec: Codec, options: MeshOptions, tally: Tally
     ) -> None:
         self.pump: Pump[object] = Pump(socket, self._read, options=options, tally=tally)
+        self.link = LinkState(socket)
         self._codec = codec
         self._tally = tally
+
+    @property
+    def is_up(self) -> bool:
+        return self.link.is_up
+
+    async def wait_link_change(self) -> bool:
+        return await self.link.wait_change()
 
     async def receive(self) -> list[object]:
         return await self.pump.receive()
@@ -206,15 +215,17 @@ async def dial_tcp(
         socket.setsockopt(zmq.RECONNECT_IVL, _ms(options.reconnect_s))
         socket.setsockopt(zmq.RECONNECT_IVL_MAX, _ms(options.reconnect_max_s))
         socket.setsockopt(zmq.CONNECT_TIMEOUT, _ms(options.connect_timeout_s))
+        # Before it connects, to see all that happens.
+        dialer = _TcpDialer(socket, codec=codec, options=options, tally=tally)
         try:
             socket.connect(tcp_address(host, port))
         except zmq.ZMQError as error:
+            dialer.link.close()
             raise ConfigError("The mesh can not dial", [("", f"{address}: {error}")]) from error
-        dialer = _TcpDialer(socket, codec=codec, options=options, tally=tally)
     except BaseException:
         await shared_context.close_socket(socket, linger_s=0)
         raise
-    async with run(dialer.pump, socket):
+    async with run(dialer.pump, socket, dialer.link):
         yield dialer
 
 

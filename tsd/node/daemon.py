@@ -34,13 +34,14 @@ from tsd.core.cluster.node import (
     Terminate,
     Tick,
 )
+from tsd.core.hellos import LinkChanged
 from tsd.core.kinds import MASTER_TO_NODE, NODE_TO_MASTER
 from tsd.core.messages import AssetPart, AssetUnavailable, ProcessExit, ProcessSpec
 from tsd.core.records import ProcessRole
 from tsd.errors import AssetError, ConfigError, exit_code_of
 from tsd.mesh.codec import Codec
 from tsd.mesh.counts import counts_of
-from tsd.mesh.drive import Driver
+from tsd.mesh.drive import Driver, follow_link
 from tsd.mesh.endpoint import Dialer, Sent
 from tsd.mesh.options import mesh_options
 from tsd.mesh.socket import dial_tcp
@@ -258,6 +259,8 @@ class NodeShell:
         """Serve the master until the machine says that it is over; returns the exit code."""
         async with trio.open_nursery() as nursery:
             self._preparing = nursery
+            self._driver.feed(LinkChanged(is_up=self._dialer.is_up))
+            nursery.start_soon(follow_link, self._dialer, self._driver)
             for task in (self._hear_master, self._hear_processes, self._take_signals, self._driver.keep_time):
                 nursery.start_soon(task)
             end = await self._driver.wait_end()

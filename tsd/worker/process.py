@@ -31,13 +31,14 @@ from tsd.core.execution.events import (
     WorkerAction,
 )
 from tsd.core.execution.worker import WorkerMachine
+from tsd.core.hellos import LinkChanged
 from tsd.core.kinds import CONTROLLER_TO_WORKER, WORKER_TO_CONTROLLER
 from tsd.core.letters import SLICE_LETTERS_B_MAX, decode_letters, join_letters
 from tsd.core.messages import FullResult, Message, ProcessSpec, WorkerBeat, WorkerBye
 from tsd.core.records import SliceState
 from tsd.mesh.codec import Codec
 from tsd.mesh.counts import counts_of
-from tsd.mesh.drive import Driver, perform_effects
+from tsd.mesh.drive import Driver, follow_link, perform_effects
 from tsd.mesh.endpoint import Dialer, Sent
 from tsd.mesh.limits import limits_of
 from tsd.mesh.options import mesh_options
@@ -152,6 +153,8 @@ class WorkerShell:
 
     async def run(self) -> int:
         """Work until the machine says that it is over; returns the exit code."""
+        self._driver.feed(LinkChanged(is_up=self._dialer.is_up))
+        self._nursery.start_soon(follow_link, self._dialer, self._driver)
         for task in (self._receive, self._take_words, self._driver.keep_time):
             self._nursery.start_soon(task)
         end = await self._driver.wait_end()

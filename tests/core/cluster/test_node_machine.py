@@ -17,6 +17,7 @@ from tsd.core.cluster.node import (
     Terminate,
     Tick,
 )
+from tsd.core.hellos import LinkChanged
 from tsd.core.messages import (
     Again,
     Alive,
@@ -29,13 +30,17 @@ from tsd.core.messages import (
     Refused,
 )
 from tsd.core.records import ProcessRole
+from tsd.ids import parse_process_id
 
 SETTINGS = NodeSettings(node_id="a", hostname="h", pid=5, slots=4, shutdown_timeout_s=60.0)
 
 
 def spec(proc_id="x/1/c"):
-    role = ProcessRole.CONTROLLER if proc_id.endswith("c") else ProcessRole.WORKER
-    return ProcessSpec(proc_id=proc_id, role=role, ex_id="x", job_id="j", generation=1, number=0, dial="")
+    number = parse_process_id(proc_id).number
+    role = ProcessRole.WORKER if number else ProcessRole.CONTROLLER
+    return ProcessSpec(
+        proc_id=proc_id, role=role, ex_id="x", job_id="j", generation=1, number=number, dial=""
+    )
 
 
 def exit_of(proc_id="x/1/c", **how):
@@ -96,13 +101,23 @@ class Daemon:
                 self.hear(Alive())
 
 
-def test_it_says_hello_until_it_is_welcomed():
-    daemon = Daemon(is_welcome=False)
-    for _ in range(3):
+def hello_times(daemon, seconds):
+    """When it says hello within so much time from now, in whole seconds."""
+    began, times = daemon.now, []
+    while daemon.machine.wake_at() <= began + seconds:
         daemon.now = daemon.machine.wake_at()
-        daemon.feed(Tick())
-    assert [type(each) for each in daemon.sends] == [NodeHello] * 3
+        times += [
+            round(daemon.now - began) for each in daemon.feed(Tick()).sends if isinstance(each, NodeHello)
+        ]
+    return times
 
+
+def test_it_says_hello_ever_more_seldom_until_it_is_welcomed():
+    daemon = Daemon(is_welcome=False)
+
+    assert hello_times(daemon, 130) == [1, 3, 7, 15, 31, 61, 91, 121]
+
+    daemon.forget()
     daemon.hear(NodeWelcome(version="", beat_interval_s=0.5))
     daemon.forget()
     daemon.now = daemon.machine.wake_at()
@@ -110,6 +125,40 @@ def test_it_says_hello_until_it_is_welcomed():
 
     assert [type(each) for each in daemon.sends] == [NodeBeat]
     assert daemon.machine.wake_at() == pytest.approx(daemon.now + 0.5)
+
+
+def test_while_the_link_is_down_one_hello_waits_and_when_it_comes_up_a_fresh_one_is_said():
+    """Otherwise a master that was away for half an hour gets hundreds, and believes what they say."""
+    daemon = Daemon(is_welcome=False)
+    daemon.feed(LinkChanged(is_up=False))
+    assert len(hello_times(daemon, 1800)) == 1
+
+    daemon.forget()
+    daemon.feed(LinkChanged(is_up=True))
+    assert [type(each) for each in daemon.sends] == [NodeHello]
+    assert hello_times(daemon, 10) == [1, 3, 7]
+
+
+def test_a_hello_that_waited_for_a_moment_only_is_not_said_twice():
+    daemon = Daemon(is_welcome=False)
+    daemon.feed(LinkChanged(is_up=False))
+    daemon.wait(1.0)
+    assert [type(each) for each in daemon.sends] == [NodeHello]
+
+    daemon.forget()
+    daemon.feed(LinkChanged(is_up=True))
+
+    assert daemon.sends == []
+    assert hello_times(daemon, 4) == [1, 3]
+
+
+def test_a_node_that_is_welcome_says_nothing_when_its_link_comes_and_goes():
+    daemon = Daemon()
+
+    daemon.feed(LinkChanged(is_up=False))
+    daemon.feed(LinkChanged(is_up=True))
+
+    assert daemon.sends == []
 
 
 def test_it_says_hello_again_when_asked():

@@ -62,14 +62,33 @@ def test_the_lease_runs_from_the_beat_that_was_answered():
     assert worker.running is None
 
 
-def test_hello_is_said_each_beat_until_it_is_answered():
+def test_hello_is_said_ever_more_seldom_until_it_is_answered():
     rig = Rig(numbers(3), start=False)
     rig.master.is_away = True
     rig.feed(ev.Tick())
-    rig.run(4.5)
+    rig.run(130)
 
-    assert sum(isinstance(message, ControllerHello) for _at, _peer, message in rig.sent) == 5
+    times = [
+        round(at - rig.sent[0][0]) for at, _peer, message in rig.sent if isinstance(message, ControllerHello)
+    ]
+    assert times == [0, 1, 3, 7, 15, 31, 61, 91, 121]
     assert rig.sent[0][2].address == "tcp://c:1"
+
+
+def test_hello_is_said_at_once_when_the_link_to_the_master_comes_up():
+    rig = Rig(numbers(3), start=False)
+    rig.master.is_away = True
+    rig.feed(ev.LinkChanged(is_up=False))
+    rig.feed(ev.Tick())
+    rig.run(600)
+    assert [type(message) for _at, _peer, message in rig.sent] == [ControllerHello]
+
+    rig.master.is_away = False
+    rig.feed(ev.LinkChanged(is_up=True))
+    rig.run(0.1)
+
+    assert rig.master.hellos == 1
+    assert rig.sent[1][0] - rig.sent[0][0] >= 600
 
 
 def test_a_restarted_master_gets_hello_and_the_batches_that_it_did_not_answer():

@@ -7,6 +7,7 @@ How a shell drives it:
   (ask again after each event).
 * For each `Prepare` feed `Prepared` or `StartFailed` once. For each `Start` feed `Started` or `StartFailed`
   once, and for each started process `Exited` once, also after it was signalled.
+* `LinkChanged` is fed first of all, and whenever the link to the master comes up or goes down.
 * `Terminate` says that the daemon was told to end; a second one, or `hurry`, does not wait for what runs.
   After `Exit` nothing more is fed; what still runs then goes down with the daemon.
 * `now` is in seconds of any clock that never steps.
@@ -21,6 +22,7 @@ from typing import Literal, assert_never
 import attrs
 
 from tsd.core.counts import MeshCounts
+from tsd.core.hellos import Hellos, LinkChanged
 from tsd.core.messages import (
     LINK_SILENCE_BEATS,
     PROTOCOL,
@@ -129,7 +131,18 @@ class Tick:
     """The moment of `wake_at` has come."""
 
 
-Event = FromMaster | Prepared | Started | StartFailed | Exited | Terminate | Reconfigured | NotSent | Tick
+Event = (
+    FromMaster
+    | LinkChanged
+    | Prepared
+    | Started
+    | StartFailed
+    | Exited
+    | Terminate
+    | Reconfigured
+    | NotSent
+    | Tick
+)
 
 
 # --- effects ----------------------------------------------------------------------------------
@@ -209,6 +222,7 @@ class NodeMachine:
     _is_welcome: bool = attrs.field(default=False, init=False)
     _welcomes: int = attrs.field(default=0, init=False)
     _beat_s: float = attrs.field(init=False)
+    _hellos: Hellos = attrs.field(init=False)
     _heard_at: float = attrs.field(default=0.0, init=False)
     _beat_at: float = attrs.field(default=0.0, init=False)
     _leave_by: float | None = attrs.field(default=None, init=False)
@@ -221,6 +235,7 @@ class NodeMachine:
 
     def __attrs_post_init__(self) -> None:
         self._beat_s = self.settings.heartbeat_interval_s
+        self._hellos = Hellos(beat_s=self._beat_s)
 
     @property
     def processes(self) -> tuple[str, ...]:
@@ -245,6 +260,9 @@ class NodeMachine:
         match event:
             case FromMaster():
                 self._from_master(event.message)
+            case LinkChanged():
+                if self._hellos.link_changed(is_up=event.is_up, now=now) and not self._is_welcome:
+                    self._say_hello()
             case Prepared():
                 self._prepared(event.proc_id)
             case Started():
@@ -299,8 +317,9 @@ class NodeMachine:
         self._heard_at = self._now
         match message:
             case Again():
-                self._is_welcome = False
-                self._say_hello()
+                if self._is_welcome or self._hellos.is_due(self._now):
+                    self._is_welcome = False
+                    self._say_hello()
             case Refused():
                 for process in self._processes.values():
                     process.kill_at = self._now
@@ -310,6 +329,7 @@ class NodeMachine:
             case NodeWelcome():
                 self._welcomes += not self._is_welcome
                 self._is_welcome = True
+                self._hellos.answered()
                 self._beat_s = message.beat_interval_s
                 self._beat_at = min(self._beat_at, self._now + self._beat_s)
             case NodeWanted():
@@ -345,6 +365,7 @@ class NodeMachine:
 
     def _say_hello(self) -> None:
         settings = self.settings
+        self._hellos.said(self._now)
         self._beat_at = self._now + self._beat_s
         self._sends.append(
             NodeHello(
@@ -453,8 +474,10 @@ class NodeMachine:
                 self._is_welcome = False
             if self._is_welcome:
                 self._say_beat()
-            else:
+            elif self._hellos.is_due(self._now):
                 self._say_hello()
+            else:
+                self._beat_at = self._now + self._beat_s
         if self._leave_by is not None and self._now >= self._leave_by + KILL_MARGIN_S:
             self._finish()
 

@@ -28,6 +28,7 @@ from tsd.core.messages import (
     WorkerSettings,
     WorkerWelcome,
 )
+from tsd.ids import parse_process_id
 
 _UNTOLD = "?"
 EXIT_BEATS = 3
@@ -132,7 +133,7 @@ class WorkerDesk:
             self.outbox.send(peer, Again())
 
     def _hello(self, peer: str, hello: WorkerHello, now: float, at_ms: int) -> None:
-        if reason := self._objection(hello):
+        if reason := self._objection(peer, hello):
             self.outbox.send(peer, Refused(reason=reason))
             return
         if not self.execution:
@@ -174,13 +175,21 @@ class WorkerDesk:
         if missing:
             self.dispatcher.put_back(missing, at_ms)
 
-    def _objection(self, hello: WorkerHello) -> str:
+    def _objection(self, peer: str, hello: WorkerHello) -> str:
         if hello.protocol != PROTOCOL:
             return f"protocol {hello.protocol} is not {PROTOCOL}"
         if hello.ex_id != self.ex_id:
             return f"this is the controller of execution {self.ex_id}, not of {hello.ex_id}"
         if hello.generation != self.generation:
             return f"generation {hello.generation} is not {self.generation}"
+        name = parse_process_id(peer)
+        if name is None or (name.ex_id, name.generation, name.number) != (
+            self.ex_id,
+            self.generation,
+            max(1, hello.number),
+        ):
+            # The master would not take in a list of workers that has such a name in it.
+            return f"{peer} is not the identity of worker {hello.number} of execution {self.ex_id}"
         return ""
 
     def _results(self, worker: Worker, message: Results, now: float, at_ms: int) -> None:

@@ -7,7 +7,8 @@ four things and decides nothing:
 2. It gives `Effects.sends` to the mesh in order; peer `""` is the listener that the process dials (the
    master for a controller, the controller for a worker). A send that was not taken comes back as `NotSent`.
 3. It carries out `Effects.actions` in order and answers as each action's docstring says.
-4. It feeds `Tick` when the clock reaches `wake_at()`, asked again after each `handle`.
+4. It feeds `Tick` when the clock reaches `wake_at()`, asked again after each `handle`, and `LinkChanged`
+   before the first one and whenever the link that the process dials comes up or goes down.
 
 `now` is seconds on a monotonic clock and never goes back. After an `Exit` action every event is a no-op.
 """
@@ -16,6 +17,7 @@ from typing import Any
 
 import attrs
 
+from tsd.core.hellos import LinkChanged
 from tsd.core.messages import FromWorker as WorkerMessage
 from tsd.core.messages import FullResult, Message, SliceItem, ToController, ToWorker
 from tsd.core.records import ExecutionStats, SlicerPosition
@@ -217,6 +219,7 @@ ControllerAction = BuildSlicer | StartSlicer | MakeSlices | TellHooks | Complete
 ControllerEvent = (
     FromMaster
     | FromWorker
+    | LinkChanged
     | NotSent
     | SlicerInfo
     | OutputCompleted
@@ -346,6 +349,7 @@ class CutShort:
 WorkerAction = BuildPipeline | Run | TakeBack | Drop | Flush | CutShort | SetLogLevel | Exit
 WorkerEvent = (
     FromController
+    | LinkChanged
     | NotSent
     | PipelineReady
     | PipelineFailed

@@ -2,6 +2,7 @@
 
 import attrs
 
+from tsd.core.hellos import Hellos
 from tsd.core.messages import LINK_SILENCE_BEATS
 
 _LONG_AGO = float("-inf")
@@ -16,18 +17,23 @@ class MasterLink:
         welcomed: The master has answered the last hello.
         lease_until: Monotonic second at which the lease runs out.
         reconnects: Times the master had to be greeted again and answered.
+        hellos: When hello is said.
     """
 
     beat_s: float
     welcomed: bool = False
     lease_until: float = _LONG_AGO
     reconnects: int = 0
+    hellos: Hellos = attrs.field(init=False)
     _was_welcomed: bool = False
     _lease_s: float = 0.0
     _heard_at: float = _LONG_AGO
     _first_hello_at: float | None = None
     _beat_at: float = _LONG_AGO
     _beaten_at: float = _LONG_AGO
+
+    def __attrs_post_init__(self) -> None:
+        self.hellos = Hellos(beat_s=self.beat_s)
 
     def has_lease(self, now: float) -> bool:
         """Whether slices may be handed out."""
@@ -45,6 +51,7 @@ class MasterLink:
         """
         self.reconnects += self._was_welcomed and not self.welcomed
         self.welcomed = self._was_welcomed = True
+        self.hellos.answered()
         self.beat_s = beat_s
         self._lease_s = lease_s
         if self._first_hello_at is not None:
@@ -67,6 +74,7 @@ class MasterLink:
 
     def note_hello(self, now: float) -> None:
         """A hello is sent now."""
+        self.hellos.said(now)
         if self._first_hello_at is None:
             self._first_hello_at = now
 

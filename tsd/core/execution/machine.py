@@ -56,6 +56,7 @@ from tsd.core.execution.statistics import execution_stats
 from tsd.core.execution.terms import JobTerms, Limits, pinned_worker, read_terms
 from tsd.core.execution.watch import WorkerWatch
 from tsd.core.execution.workers import PastProcesses, WorkerTable
+from tsd.core.hellos import LinkChanged
 from tsd.core.messages import (
     PROTOCOL,
     Again,
@@ -180,6 +181,9 @@ class ExecutionMachine:
                 self._slices_made(event, now, at_ms)
             case Tick():
                 pass
+            case LinkChanged():
+                if self._link.hellos.link_changed(is_up=event.is_up, now=now) and not self._link.welcomed:
+                    self._say_hello(now)
             case NotSent():
                 if event.peer != LISTENER:
                     self._desk.not_sent(
@@ -391,6 +395,8 @@ class ExecutionMachine:
     def _recovery_page(self, page: RecoveryPage, now: float, at_ms: int) -> None:
         if self._plan is None or self._ending is not None:
             return
+        if any(found[0] >= len(self._sources) for found in page.slices):
+            return  # of executions that this one does not recover: no answer to our question
         is_first = self._plan.outstanding is not None and self._plan.outstanding.after is None
         slices = self._plan.take(page)
         if slices is None:
@@ -739,8 +745,11 @@ class ExecutionMachine:
     def _round(self, now: float, at_ms: int) -> None:
         """Once a beat."""
         self._round_at = now + self._link.beat_s
-        if not self._link.welcomed or self._link.is_silent(now):
-            self._say_hello(now)
+        if self._link.is_silent(now):
+            self._link.lose()
+        if not self._link.welcomed:
+            if self._link.hellos.is_due(now):
+                self._say_hello(now)
         else:
             self._repeat_questions()
             for batch in self._recorder.overdue(now):

@@ -49,6 +49,7 @@ from tsd.core.execution.events import (
 )
 from tsd.core.execution.outbox import LISTENER, Outbox
 from tsd.core.execution.terms import Limits
+from tsd.core.hellos import Hellos, LinkChanged
 from tsd.core.messages import (
     CUT_SHORT_S,
     IDLE_BEATS,
@@ -109,6 +110,7 @@ class WorkerMachine:
         self._is_cut_short = False
         self._exit_code = 0
         self._exit_reason = ""
+        self._hellos = Hellos(beat_s=limits.beat_interval_s)
         self._is_welcomed = False
         self._was_welcomed = False
         self._reconnects = 0
@@ -168,6 +170,9 @@ class WorkerMachine:
                 self._end(1, event.reason)
             case Flushed():
                 self._flushed(event, now)
+            case LinkChanged():
+                if self._hellos.link_changed(is_up=event.is_up, now=now) and not self._is_welcomed:
+                    self._say_hello(now)
             case NotSent():
                 # Hellos, beats and results are repeated anyway.
                 pass
@@ -180,6 +185,11 @@ class WorkerMachine:
                 assert_never(event)
         self._go_on(now)
         return self._out.take()
+
+    @property
+    def is_welcomed(self) -> bool:
+        """The controller knows this worker."""
+        return self._is_welcomed
 
     def wake_at(self) -> float | None:
         """When `Tick` is to be fed at the latest; None after the end."""
@@ -209,7 +219,7 @@ class WorkerMachine:
                 self._welcome(message, now)
             case Again():
                 if self._is_welcomed:
-                    self._say_hello()
+                    self._say_hello(now)
             case WorkerSettings():
                 self._set_log_level(message.log_level)
             case StopWorker():
@@ -229,8 +239,9 @@ class WorkerMachine:
             case _:
                 assert_never(message)
 
-    def _say_hello(self) -> None:
+    def _say_hello(self, now: float) -> None:
         self._is_welcomed = False
+        self._hellos.said(now)
         unseen = [n for results in self._unseen for n in _numbers(results)]
         self._out.send(
             LISTENER,
@@ -248,6 +259,7 @@ class WorkerMachine:
     def _welcome(self, welcome: WorkerWelcome, now: float) -> None:
         self._reconnects += self._was_welcomed and not self._is_welcomed
         self._is_welcomed = True
+        self._hellos.answered()
         self._beat_s = self._pause_s = welcome.beat_interval_s
         self._beat_at = now + self._beat_s
         self._give_up_at = None
@@ -425,8 +437,11 @@ class WorkerMachine:
         is_idle = self._part is _Part.SERVING and not (self._queue or self._unseen)
         self._pause_s = self._beat_s * (IDLE_BEATS if is_idle and self._is_welcomed else 1)
         self._beat_at = now + self._pause_s
-        if not self._is_welcomed or is_silent:
-            self._say_hello()
+        if is_silent:
+            self._is_welcomed = False
+        if not self._is_welcomed:
+            if self._hellos.is_due(now):
+                self._say_hello(now)
             return
         running = next(iter(self._queue), None) if self._is_ready else None
         held = len(self._queue) - (running is not None)

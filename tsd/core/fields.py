@@ -38,8 +38,8 @@ _ADDRESS_FORM = rf"tcp://[^\s/{_ODD}]+:{_PORT_FORM}"
 
 Number = Annotated[int, Meta(ge=0, le=NUMBER_MAX)]
 """Something that is counted, from 0."""
-Signed = Annotated[int, Meta(ge=-NUMBER_MAX, le=NUMBER_MAX)]
-"""A sum of what came and went."""
+Signed = Annotated[int, Meta(ge=-(2**62), le=2**62)]
+"""A sum of numbers that came and went."""
 Revision = Annotated[int, Meta(ge=-1, lt=NUMBER_MAX)]
 """Milliseconds of Unix time or a little more; -1 is "none yet"."""
 Milliseconds = Annotated[int, Meta(ge=-62_135_596_800_000, le=253_402_300_799_999)]

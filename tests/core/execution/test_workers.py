@@ -209,22 +209,22 @@ def test_a_doubled_result_is_counted_once():
     """B2: it is acknowledged again and counted as refused."""
     rig = Rig(numbers(10))
     rig.run(0.1)
-    given_items = given(tell(rig, f"{EX}/1", hello(1)))
+    given_items = given(tell(rig, f"{EX}/1/w1.1", hello(1)))
     n = given_items[0]
 
-    assert ResultsSeen(seq=1) in tell(rig, f"{EX}/1", ok(1, [n]))
-    assert ResultsSeen(seq=1) in tell(rig, f"{EX}/1", ok(1, [n]))
+    assert ResultsSeen(seq=1) in tell(rig, f"{EX}/1/w1.1", ok(1, [n]))
+    assert ResultsSeen(seq=1) in tell(rig, f"{EX}/1/w1.1", ok(1, [n]))
     assert (rig.stats.processed, rig.stats.refused_results) == (1, 1)
 
 
 def test_results_are_taken_in_order_so_that_none_is_skipped():
     rig = Rig(numbers(10))
     rig.run(0.1)
-    first, second, *_ = given(tell(rig, f"{EX}/1", hello(1)))
+    first, second, *_ = given(tell(rig, f"{EX}/1/w1.1", hello(1)))
 
-    assert [ResultsSeen(seq=0)] == tell(rig, f"{EX}/1", ok(2, [second]))
-    tell(rig, f"{EX}/1", ok(1, [first]))
-    tell(rig, f"{EX}/1", ok(2, [second]))
+    assert [ResultsSeen(seq=0)] == tell(rig, f"{EX}/1/w1.1", ok(2, [second]))
+    tell(rig, f"{EX}/1/w1.1", ok(1, [first]))
+    tell(rig, f"{EX}/1/w1.1", ok(2, [second]))
 
     assert rig.stats.processed == 2
 
@@ -233,17 +233,17 @@ def test_a_late_completion_of_a_slice_that_waits_again_is_accepted_and_its_copy_
     """E24: it was run by a worker that said it did not hold it."""
     rig = Rig(numbers(2))
     rig.run(0.1)
-    assert given(tell(rig, f"{EX}/1", hello(1))) == [1, 2]
+    assert given(tell(rig, f"{EX}/1/w1.1", hello(1))) == [1, 2]
     rig.machine.handle(ev.FromMaster(attrs.evolve(rig.master.wanted, revision=9, paused=True)), now=rig.now)
-    tell(rig, f"{EX}/1", hello(1))
+    tell(rig, f"{EX}/1/w1.1", hello(1))
     assert rig.stats.queued == 2
 
-    tell(rig, f"{EX}/1", ok(1, [1]))
+    tell(rig, f"{EX}/1/w1.1", ok(1, [1]))
     assert (rig.stats.queued, rig.stats.processed, rig.stats.refused_results) == (1, 1, 0)
 
     rig.machine.handle(ev.FromMaster(attrs.evolve(rig.master.wanted, revision=10)), now=rig.now)
     assert rig.stats.workers_active == 1
-    tell(rig, f"{EX}/1", ok(2, [2]))
+    tell(rig, f"{EX}/1/w1.1", ok(2, [2]))
     assert (rig.stats.queued, rig.stats.processed, rig.stats.refused_results) == (0, 2, 0)
 
 
@@ -251,13 +251,13 @@ def test_the_first_of_two_results_of_one_slice_wins():
     """B2: the slice is at another worker by now; whoever comes first is counted, the other is refused."""
     rig = Rig(numbers(1))
     rig.run(0.1)
-    tell(rig, f"{EX}/1", hello(1))
-    tell(rig, f"{EX}/1", hello(1))
-    tell(rig, "w2", hello(2))
-    holder = f"{EX}/1" if rig.stats.workers_active else "w2"
+    tell(rig, f"{EX}/1/w1.1", hello(1))
+    tell(rig, f"{EX}/1/w1.1", hello(1))
+    tell(rig, f"{EX}/1/w2.1", hello(2))
+    holder = f"{EX}/1/w1.1" if rig.stats.workers_active else f"{EX}/1/w2.1"
     assert rig.stats.workers_active == 1
 
-    other = "w2" if holder == f"{EX}/1" else f"{EX}/1"
+    other = f"{EX}/1/w2.1" if holder == f"{EX}/1/w1.1" else f"{EX}/1/w1.1"
     tell(rig, other, ok(1, [1]))
     tell(rig, holder, ok(1, full=[(1, 3, 1, "late", None)]))
 
@@ -269,9 +269,9 @@ def test_what_a_reconnecting_worker_does_not_hold_waits_again_at_the_head():
     """E23: slices lost on the way come back in order; those it holds are kept."""
     rig = Rig(numbers(10))
     rig.run(0.1)
-    assert given(tell(rig, f"{EX}/1", hello(1))) == [1, 2]
-    tell(rig, f"{EX}/1", WorkerBeat(running=1, running_for_s=0, held=0))
-    sent = tell(rig, f"{EX}/1", hello(1, holds=[1, 77]))
+    assert given(tell(rig, f"{EX}/1/w1.1", hello(1))) == [1, 2]
+    tell(rig, f"{EX}/1/w1.1", WorkerBeat(running=1, running_for_s=0, held=0))
+    sent = tell(rig, f"{EX}/1/w1.1", hello(1, holds=[1, 77]))
 
     welcome = next(message for message in sent if isinstance(message, WorkerWelcome))
     assert welcome.keep == [1]
@@ -282,35 +282,35 @@ def test_what_a_reconnecting_worker_does_not_hold_waits_again_at_the_head():
 def test_slices_that_could_not_be_sent_wait_again_at_the_head():
     rig = Rig(numbers(10))
     rig.run(0.1)
-    sent = tell(rig, f"{EX}/1", hello(1))
+    sent = tell(rig, f"{EX}/1/w1.1", hello(1))
     slices = next(message for message in sent if isinstance(message, Slices))
-    effects = rig.machine.handle(ev.NotSent(f"{EX}/1", slices, unreachable=False), now=rig.now)
+    effects = rig.machine.handle(ev.NotSent(f"{EX}/1/w1.1", slices, unreachable=False), now=rig.now)
 
     assert [message for _peer, message in effects.sends if isinstance(message, Slices)] == []
     assert rig.stats.queued == 10
-    assert given(tell(rig, f"{EX}/1", WorkerBeat(running=None, running_for_s=0, held=0))) == [1, 2]
+    assert given(tell(rig, f"{EX}/1/w1.1", WorkerBeat(running=None, running_for_s=0, held=0))) == [1, 2]
 
 
 def test_slices_that_never_arrived_are_noticed_by_the_beats():
     """Idle while work is said to be held is a fault that is mended within two beats."""
     rig = Rig(numbers(1))
     rig.run(0.1)
-    tell(rig, f"{EX}/1", hello(1))
+    tell(rig, f"{EX}/1/w1.1", hello(1))
     idle = WorkerBeat(running=None, running_for_s=0, held=0)
-    assert [Alive()] == tell(rig, f"{EX}/1", idle)
-    assert [Alive(), Again()] == tell(rig, f"{EX}/1", idle)
+    assert [Alive()] == tell(rig, f"{EX}/1/w1.1", idle)
+    assert [Alive(), Again()] == tell(rig, f"{EX}/1/w1.1", idle)
 
-    assert given(tell(rig, f"{EX}/1", hello(1))) == [1]
+    assert given(tell(rig, f"{EX}/1/w1.1", hello(1))) == [1]
 
 
 def test_a_slice_that_was_passed_over_is_noticed_by_the_beats():
     rig = Rig(numbers(10))
     rig.run(0.1)
-    assert given(tell(rig, f"{EX}/1", hello(1))) == [1, 2]
+    assert given(tell(rig, f"{EX}/1/w1.1", hello(1))) == [1, 2]
     passes = WorkerBeat(running=2, running_for_s=0, held=0)
-    tell(rig, f"{EX}/1", passes)
+    tell(rig, f"{EX}/1/w1.1", passes)
 
-    assert Again() in tell(rig, f"{EX}/1", passes)
+    assert Again() in tell(rig, f"{EX}/1/w1.1", passes)
 
 
 @pytest.mark.parametrize(
@@ -320,7 +320,7 @@ def test_a_slice_that_was_passed_over_is_noticed_by_the_beats():
 def test_a_worker_of_something_else_is_refused(wrong, words):
     rig = Rig(numbers(3))
     rig.run(0.1)
-    (answer,) = tell(rig, f"{EX}/1", hello(1, **wrong))
+    (answer,) = tell(rig, f"{EX}/1/w1.1", hello(1, **wrong))
 
     assert isinstance(answer, Refused)
     assert words in answer.reason
@@ -425,21 +425,21 @@ def test_log_levels_reach_all_workers_also_when_the_first_try_got_lost():
 def test_results_of_a_worker_that_has_just_died_still_count():
     rig = Rig(numbers(5))
     rig.run(0.1)
-    first, *_ = given(tell(rig, f"{EX}/1", hello(1)))
-    tell(rig, f"{EX}/1", WorkerBeat(running=first, running_for_s=0, held=1))
+    first, *_ = given(tell(rig, f"{EX}/1/w1.1", hello(1)))
+    tell(rig, f"{EX}/1/w1.1", WorkerBeat(running=first, running_for_s=0, held=1))
     rig.machine.handle(
         ev.FromMaster(
             attrs.evolve(
                 rig.master.wanted,
                 revision=5,
-                exits=(killed(f"{EX}/1"),),
+                exits=(killed(f"{EX}/1/w1.1"),),
             )
         ),
         now=rig.now,
     )
     assert rig.stats.queued == 5
 
-    assert tell(rig, f"{EX}/1", ok(1, [first])) == []
+    assert tell(rig, f"{EX}/1/w1.1", ok(1, [first])) == []
     assert (rig.stats.queued, rig.stats.processed) == (4, 1)
 
 

@@ -221,6 +221,9 @@ class Battlefield(World):
 
     def check_executions(self) -> None: ...
 
+    def note_output_complete(self, ex_id: str) -> None:
+        self.complete_outputs.add(ex_id)
+
     # --- the attack
 
     def watch(self) -> None:

@@ -166,8 +166,8 @@ class ExecutionStats:
 class EndedSlices:
     """How many slices have ended, by the records that are stored of them."""
 
-    completed: int = 0
-    failed: int = 0
+    completed: Number = 0
+    failed: Number = 0
 
     @property
     def processed(self) -> int:

@@ -9,11 +9,12 @@ from typing_extensions import override
 from tsd.operations import formats
 from tsd.operations.base import operation
 from tsd.operations.config import OpConfig, opt
+from tsd.operations.faults import RECORD_FAULTS
 from tsd.operations.holding import HoldingProcessor
 from tsd.operations.record import Record
 from tsd.operations.standard.grouping import key_of, value_reader
 from tsd.operations.standard.held import HeldGroups
-from tsd.operations.standard.values import RECORD_FAULTS, identity, told
+from tsd.operations.standard.values import identity, told
 from tsd.operations.windows import DataWindow
 
 

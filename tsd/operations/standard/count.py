@@ -9,9 +9,10 @@ from typing_extensions import override
 from tsd.operations import formats
 from tsd.operations.base import BatchProcessor, operation
 from tsd.operations.config import OpConfig, opt
+from tsd.operations.faults import RECORD_FAULTS
 from tsd.operations.record import Record, cloned
 from tsd.operations.standard.grouping import key_of, value_reader
-from tsd.operations.standard.values import RECORD_FAULTS, canonical, identity, is_absent, told
+from tsd.operations.standard.values import canonical, identity, is_absent, told
 
 _MAX_VALUES = 1000
 _TOO_ODD = "values that no key can be made of"

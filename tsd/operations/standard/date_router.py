@@ -11,10 +11,11 @@ from tsd.operations import formats
 from tsd.operations.base import BatchProcessor, operation
 from tsd.operations.config import OpConfig, opt
 from tsd.operations.dates import EPOCH_UNITS, data_time, now_ms, to_datetime
+from tsd.operations.faults import RECORD_FAULTS
 from tsd.operations.record import Record
 from tsd.operations.standard.paths import MISSING, get_path
 from tsd.operations.standard.routes import ROUTE
-from tsd.operations.standard.values import RECORD_FAULTS, told
+from tsd.operations.standard.values import told
 
 RESOLUTIONS = ("hourly", "daily", "monthly", "yearly", "weekly", "weekly_epoch")
 _WEEK_MS = 7 * 86_400_000

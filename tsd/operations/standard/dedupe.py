@@ -10,10 +10,11 @@ from tsd.operations import formats
 from tsd.operations.base import operation
 from tsd.operations.config import OpConfig, opt
 from tsd.operations.dates import data_time
+from tsd.operations.faults import RECORD_FAULTS
 from tsd.operations.record import Record
 from tsd.operations.standard.grouping import value_reader
 from tsd.operations.standard.paths import get_path, set_path
-from tsd.operations.standard.values import RECORD_FAULTS, identity, told
+from tsd.operations.standard.values import identity, told
 from tsd.operations.windows import WindowProcessor
 
 PREFERENCES: Mapping[str, Callable[[int, int], bool]] = {

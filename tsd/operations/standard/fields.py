@@ -8,9 +8,10 @@ from typing_extensions import override
 from tsd.operations import formats
 from tsd.operations.base import BatchProcessor, operation
 from tsd.operations.config import OpConfig, opt
+from tsd.operations.faults import RECORD_FAULTS
 from tsd.operations.record import Record, cloned
 from tsd.operations.standard.paths import MISSING, drop_path, get_path, set_path
-from tsd.operations.standard.values import RECORD_FAULTS, told
+from tsd.operations.standard.values import told
 from tsd.operations.windows import WindowProcessor
 
 

@@ -9,12 +9,13 @@ from typing_extensions import override
 from tsd.operations import formats
 from tsd.operations.base import BatchProcessor, operation
 from tsd.operations.config import OpConfig, opt
+from tsd.operations.faults import RECORD_FAULTS
 from tsd.operations.record import Record
 from tsd.operations.standard.paths import MISSING, get_path
 from tsd.operations.standard.regexes import compile_regex
 from tsd.operations.standard.texts import text_of
 from tsd.operations.standard.validators import VALIDATORS, ip_test, make_validator, validator_name
-from tsd.operations.standard.values import RECORD_FAULTS, same, told
+from tsd.operations.standard.values import same, told
 
 _KINDS = ("match", "regex", "ip_range", "validator", "size")
 _WHOLE = "doc"

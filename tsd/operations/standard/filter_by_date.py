@@ -11,9 +11,9 @@ from tsd.operations import formats
 from tsd.operations.base import BatchProcessor, operation
 from tsd.operations.config import OpConfig, opt
 from tsd.operations.dates import EPOCH_UNITS, data_time, now_ms
+from tsd.operations.faults import RECORD_FAULTS
 from tsd.operations.record import Record
 from tsd.operations.standard.paths import get_path
-from tsd.operations.standard.values import RECORD_FAULTS
 
 _SPAN = re.compile(r"\s*\d+(\.\d+)?\s*[A-Za-z]+\s*", re.ASCII)
 Bound = Callable[[int, int], int]

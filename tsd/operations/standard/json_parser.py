@@ -5,8 +5,9 @@ from typing_extensions import override
 
 from tsd.operations.base import BatchProcessor, operation
 from tsd.operations.config import OpConfig, opt
+from tsd.operations.faults import RECORD_FAULTS
 from tsd.operations.record import Record
-from tsd.operations.standard.values import RECORD_FAULTS, told
+from tsd.operations.standard.values import told
 
 
 @attrs.define(kw_only=True)

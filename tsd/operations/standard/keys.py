@@ -11,11 +11,12 @@ from typing_extensions import override
 from tsd.operations import formats
 from tsd.operations.base import operation
 from tsd.operations.config import OpConfig, opt
+from tsd.operations.faults import RECORD_FAULTS
 from tsd.operations.record import Record
 from tsd.operations.standard.geo import truncated
 from tsd.operations.standard.paths import MISSING, drop_path, get_path, set_path
 from tsd.operations.standard.texts import teraslice_text, text_of, utf16_order
-from tsd.operations.standard.values import RECORD_FAULTS, canonical, told
+from tsd.operations.standard.values import canonical, told
 from tsd.operations.windows import WindowProcessor
 
 ALGORITHMS = ("md4", "md5", "sha1", "sha256", "sha512", "whirlpool")

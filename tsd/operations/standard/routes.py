@@ -8,10 +8,11 @@ from typing_extensions import override
 from tsd.operations import formats
 from tsd.operations.base import BatchProcessor, operation
 from tsd.operations.config import OpConfig, opt
+from tsd.operations.faults import RECORD_FAULTS
 from tsd.operations.record import Record
 from tsd.operations.standard.paths import MISSING, get_path
 from tsd.operations.standard.texts import joined, text_of
-from tsd.operations.standard.values import RECORD_FAULTS, told
+from tsd.operations.standard.values import told
 
 ROUTE = "standard:route"
 """Metadata that routers write and senders read."""

@@ -8,9 +8,10 @@ from typing_extensions import override
 from tsd.operations import formats
 from tsd.operations.base import BatchProcessor, operation
 from tsd.operations.config import OpConfig, opt
+from tsd.operations.faults import RECORD_FAULTS
 from tsd.operations.record import Record
 from tsd.operations.standard.grouping import value_reader
-from tsd.operations.standard.values import RECORD_FAULTS, is_absent, rank, told
+from tsd.operations.standard.values import is_absent, rank, told
 from tsd.operations.windows import within_windows
 
 _TEXT = frozenset({str})

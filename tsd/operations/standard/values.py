@@ -18,9 +18,6 @@ import msgspec
 _encode = msgspec.json.Encoder(order="sorted").encode
 _SCALARS = frozenset({str, int, float, bool, type(None)})
 
-RECORD_FAULTS = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
-"""What an operation raises for a record that it can not take; it is a reject of that record alone."""
-
 MISSING = object()
 """Stands for a field that is not there, which differs from null."""
 

@@ -13,11 +13,12 @@ from tsd.operations import formats
 from tsd.operations.base import operation
 from tsd.operations.config import OpConfig, opt
 from tsd.operations.dates import EPOCH_UNITS, data_time
+from tsd.operations.faults import RECORD_FAULTS
 from tsd.operations.holding import HoldingProcessor
 from tsd.operations.record import Record
 from tsd.operations.standard.held import HeldGroups
 from tsd.operations.standard.paths import MISSING, get_path
-from tsd.operations.standard.values import RECORD_FAULTS, told
+from tsd.operations.standard.values import told
 from tsd.operations.windows import DataWindow
 
 _Key = tuple[int, int]

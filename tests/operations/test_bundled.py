@@ -252,3 +252,23 @@ def test_the_deepest_line_of_the_bundle_is_told(tmp_path, files, place):
 
     assert plain.endswith(f", in {place}")
     assert apart.endswith(f", in {place}")
+
+
+def test_a_library_that_is_missing_is_told_with_how_a_bundle_brings_it(tmp_path):
+    code = {"ops/__init__.py": "import pandas_of_nobody.frames\n"}
+    script = "\ntry: Registry((), bundles)\nexcept AssetError as error: print(error)"
+
+    (found,) = run(tmp_path, script, bundle(files=code))
+
+    assert "No module named 'pandas_of_nobody'" in found
+    assert " (a bundle brings pandas_of_nobody when it is built with `tsd assets build --wheels " in found
+
+
+def test_a_module_of_its_own_that_is_missing_needs_no_wheel(tmp_path):
+    code = {"ops/__init__.py": "import ops.absent\n"}
+    script = "\ntry: Registry((), bundles)\nexcept AssetError as error: print(error)"
+
+    (found,) = run(tmp_path, script, bundle(files=code))
+
+    assert "No module named 'ops.absent'" in found
+    assert "wheels" not in found

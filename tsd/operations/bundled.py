@@ -126,8 +126,18 @@ def _import(name: str, bundle: OperationBundle) -> ModuleType:
         shown = name.removeprefix(f"{PREFIX}{bundle.asset_id}.")
         raise AssetError(
             f"Unable to load operation module {shown} of asset {bundle.name}:{bundle.version}: {error!r}"
-            f"{where(error, bundle.folder)}"
+            f"{_missing(error, bundle.folder)}{where(error, bundle.folder)}"
         ) from error
+
+
+def _missing(error: BaseException, folder: Path) -> str:
+    """How a bundle gets a library that it imports and that is not there; empty for other errors."""
+    if not isinstance(error, ModuleNotFoundError) or not error.name:
+        return ""
+    top = error.name.partition(".")[0]
+    if top in top_names(folder) or top in sys.stdlib_module_names or top == "tsd":
+        return ""
+    return f" (a bundle brings {top} when it is built with `tsd assets build --wheels requirements.txt`)"
 
 
 def where(error: BaseException, folder: Path) -> str:

@@ -252,6 +252,16 @@ JOBS: dict[str, Job] = {
     "filter by unknown fields": steps({"_op": "filter_by_unknown_fields", "known_fields": ["name"]}),
     "sample at random": steps({"_op": "sample_random", "probability_to_keep": 25}),
     "sample exactly": steps({"_op": "sample_exact", "percent_kept": 50}),
+    "sample exactly, with digits as text": steps({"_op": "sample_exact", "percent_kept": "50"}),
+    "drop a field in a range": steps(
+        {
+            "_op": "drop_field_conditional",
+            "field": "age",
+            "validation_method": "inNumberRange",
+            "validation_args": {"min": 2, "max": 4},
+        }
+    ),
+    "generate a size in text": job({"_op": "data_generator", "size": "25"}, "noop"),
     "dedupe": steps({"_op": "dedupe", "field": "name"}),
     # --- groups and windows ---
     "accumulate": steps({"_op": "accumulate", "empty_after": 5}, lifecycle="persistent"),

@@ -13,6 +13,7 @@ operation, the child ends when the task that did so gives the loop back.
 import contextlib
 import os
 import signal
+import threading
 from typing import NoReturn
 
 import structlog
@@ -23,6 +24,8 @@ from typing_extensions import override
 _EXIT_CODE = 70
 """EX_SOFTWARE of sysexits, as of a process that crashed."""
 _LEAVE_S = 2
+_HANDLED = (signal.SIGTERM, signal.SIGINT)
+_held = threading.local()
 _log = structlog.get_logger()
 
 
@@ -44,7 +47,7 @@ HERE = _Here()
 
 def watch_forks() -> None:
     """From now on take note in each child that is forked from here; call it once in a process."""
-    os.register_at_fork(after_in_child=_note_child)
+    os.register_at_fork(before=_hold_signals, after_in_parent=_let_signals_in, after_in_child=_note_child)
 
 
 def leave() -> NoReturn:
@@ -71,11 +74,21 @@ class _Leaving(trio.abc.Instrument):
         leave()
 
 
+def _hold_signals() -> None:
+    """A signal that comes to the child at once is not to meet the handlers of the parent there."""
+    _held.mask = signal.pthread_sigmask(signal.SIG_BLOCK, _HANDLED)
+
+
+def _let_signals_in() -> None:
+    signal.pthread_sigmask(signal.SIG_SETMASK, _held.mask)
+
+
 def _note_child() -> None:
     HERE.is_child = True
     # The handlers are those of the parent's loop, which is woken through a socket that both have.
     signal.set_wakeup_fd(-1)
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in _HANDLED:
         signal.signal(number, signal.SIG_DFL)
+    _let_signals_in()
     with contextlib.suppress(RuntimeError):  # not in a loop
         trio.lowlevel.add_instrument(_Leaving())

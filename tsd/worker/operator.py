@@ -259,6 +259,12 @@ class Operator:
         if self._hurry.wait(seconds):
             raise Interrupted("the worker is stopping")
 
+    def note_doing(self, what: str) -> None:
+        """For the thread: say in words what user code does from now on that is no slice; empty for none."""
+        if not self._box.is_intact():
+            self._end_without_descriptors()
+        self._box.note_doing(what)
+
     def _ring(self) -> None:
         # Only this side releases, so it stays locked after the look unless it was released already.
         if self._bell.locked():
@@ -293,7 +299,7 @@ class Operator:
         else:
             if HERE.is_child:
                 leave()
-            self._box.note_doing("")
+            self.note_doing("")
             self._say(Opened(wants_finished=chain.wants_finished))
             self._serve(chain)
         if chain is not None:
@@ -315,10 +321,10 @@ class Operator:
 
     def _flush(self, chain: Chain) -> None:
         self._flush_and_tell(chain)
-        self._box.note_doing("")
+        self.note_doing("")
 
     def _flush_and_tell(self, chain: Chain) -> None:
-        self._box.note_doing("flushing")
+        self.note_doing("flushing")
         try:
             outcome = chain.flush()
         except Interrupted:
@@ -423,9 +429,9 @@ class Operator:
                 self._say(ran)
 
     def _end_without_descriptors(self) -> NoReturn:
-        """The slice has closed what the process needs; it is still marked as running, so it is the cause."""
+        """User code has closed what the process needs; it is still marked as being at work."""
         self._box.say(
-            "OperationError: the slice has closed file descriptors that are not its own, as os.closerange()"
+            "OperationError: user code has closed file descriptors that are not its own, as os.closerange()"
             " does: its worker can not go on"
         )
         os._exit(CRASHED)

@@ -248,7 +248,7 @@ class WorkerShell:
             on_words=self._note_words,
         )
         context.sleep = operator.sleep
-        context.on_doing = self._box.note_doing
+        context.on_doing = operator.note_doing
         log.set_facts(
             {**self._spec.ids(), "node_id": self._settings.node_id},
             lambda: context.slice.slice_id if operator.running and context.slice else None,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, TypeVar
 import attrs
 from typing_extensions import override
 
-from tsd.errors import OperationError
+from tsd.errors import NonRetryable, OperationError
 from tsd.operations.config import ApiConfig, BaseConfig, OpConfig
 from tsd.operations.context import Interrupted, OpContext
 from tsd.operations.record import Record
@@ -43,6 +43,7 @@ SLICER_HOOKS = ("on_slice_enqueued", "on_slice_dispatch", "on_slice_complete", "
 _HASH = re.compile(r"@[0-9a-f]{40}$")
 """The id of a bundle, which a checked job has where its author wrote a name."""
 HOOKS = frozenset(WORKER_HOOKS + SLICER_HOOKS)
+_LOGGED_B = 2_000
 
 
 class _Done:
@@ -131,18 +132,28 @@ class Component:
     def reject(self, record: Any, error: BaseException | str) -> None:
         """Treat a record that can not be taken as `_dead_letter_action` says; returns None unless it throws.
 
+        A slice that it fails is not tried again: the record would be as bad then.
+
         Raises:
             BaseException: The error itself, when the action is `throw`.
         """
+        if self.config.dead_letter_action == "throw":
+            _throw(_final(error))
+        self._treat(record, error)
+
+    def _treat(self, record: Any, error: BaseException | str) -> None:
         action = self.config.dead_letter_action
         if action == "throw":
             _throw(error)
         if action == "log":
-            self.log.error("record.rejected", record=record, reason=str(error))
+            self.log.error("record.rejected", record=_loggable(record), reason=str(error))
         self.ctx.reject(record, error, operation=self.name, action=action, position=self.position)
 
     def try_record(self, function: Callable[[Any], Any]) -> Callable[[Any], Any]:
-        """The function, with what it raises treated by `reject`; then the result is None."""
+        """The function, with what it raises treated by `reject`; then the result is None.
+
+        With the action `throw` the slice is tried again, as after anything that code of users raises.
+        """
 
         def attempt(value: Any) -> Any:
             try:
@@ -150,7 +161,7 @@ class Component:
             except Interrupted:
                 raise
             except Exception as error:  # noqa: BLE001 - the seam to user code; reject decides
-                self.reject(value, error)
+                self._treat(value, error)
                 return None
 
         return attempt
@@ -321,3 +332,23 @@ def _throw(error: BaseException | str) -> NoReturn:
     if isinstance(error, BaseException):
         raise error
     raise OperationError(error)
+
+
+def _final(error: BaseException | str) -> BaseException:
+    """The error as one that no other attempt helps against."""
+    if isinstance(error, str):
+        return NonRetryable(error)
+    try:
+        error.retryable = False  # type: ignore[attr-defined]
+    except AttributeError:  # of a class with slots
+        final = NonRetryable(str(error))
+        final.__cause__ = error
+        return final
+    return error
+
+
+def _loggable(record: Any) -> Any:
+    """What a log line has of a rejected value: bytes as text, and not all of a long one."""
+    if isinstance(record, bytes):
+        return record[:_LOGGED_B].decode("utf-8", "backslashreplace")
+    return record

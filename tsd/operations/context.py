@@ -11,7 +11,7 @@ import structlog
 import trio
 
 from tsd.error_texts import located
-from tsd.errors import AssetError, OperationError, TsdError
+from tsd.errors import AssetError, NonRetryable, TsdError
 from tsd.operations.config import STORE_ACTION
 from tsd.operations.dates import now_ms
 from tsd.operations.letters import LetterBox, letter_of
@@ -106,6 +106,7 @@ class OpContext:
         slice: The slice in work.
         slice_number: How many slices this process has begun, so 1 for its first; a flush belongs to the last.
         attempt: Number of its attempt, from 1.
+        runs_user_code: Some component of the job is not tsd's own, so that records may hold anything.
         rejections: Rejected records of this attempt that wait for their dead-letter API.
         letters: Those that are to be stored; None in a process that runs no slices.
     """
@@ -126,6 +127,7 @@ class OpContext:
     slice: Slice | None = None
     slice_number: int = 0
     attempt: int = 1
+    runs_user_code: bool = True
     rejections: list[Rejection] = attrs.field(factory=list, init=False)
     letters: LetterBox | None = attrs.field(default=None, init=False)
     _apis: "Apis | None" = attrs.field(default=None, init=False)
@@ -230,7 +232,7 @@ class OpContext:
         if box.fault or not box.put(letter):
             # An operation may catch what is raised here; the end of the chain looks at this.
             self.rejections.append(rejection)
-            raise OperationError(box.fault)
+            raise NonRetryable(box.fault)
 
     def deliver_rejections(self) -> None:
         """Hand the waiting rejected records to the APIs that their operations name.
@@ -251,7 +253,7 @@ class OpContext:
                 located(error, self.apis.place_of(first.action))
                 raise
         if self.letters is not None and self.letters.fault:
-            raise OperationError(self.letters.fault)
+            raise NonRetryable(self.letters.fault)
 
     def _deliver(self, product: Any, first: Rejection) -> None:
         """Hand the first waiting record to its API, or all that name this one to an API that takes all."""

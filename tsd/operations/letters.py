@@ -17,6 +17,8 @@ from tsd.core.letters import (
 )
 from tsd.error_texts import bounded, error_line, error_text, first_line_of, visible
 from tsd.operations.dates import now_ms
+from tsd.operations.fragments import Fragment
+from tsd.operations.json_values import json_fault
 from tsd.operations.record import Record
 
 ERROR_CHARS_MAX: Final = 2_000
@@ -97,7 +99,7 @@ def letter_of(
         worker: Process id of the worker.
     """
     record, form, raw = _body_of(value)
-    metadata = _json(value.metadata) if isinstance(value, Record) else None
+    metadata = _json(value.metadata) if isinstance(value, Record | Fragment) else None
     letter = Letter(
         record=msgspec.Raw(record),
         form=form,
@@ -110,6 +112,7 @@ def letter_of(
         attempt=attempt,
         time_ms=now_ms(),
         worker=worker,
+        truncated=not _is_whole(value, form),
     )
     size_b = len(record) + len(raw or "") + len(letter.metadata)
     # The rest is far below this; only near the limit it is worth to encode in order to know.
@@ -132,12 +135,8 @@ def record_of(letter: Mapping[str, Any]) -> Record:
         letter: `record`, `form`, and perhaps `raw` and `metadata`, as `Letter` has them.
     """
     value, form = letter["record"], letter["form"]
-    if form == Form.JSON and isinstance(value, dict):
-        record = Record(value)
-    elif form == Form.BASE64:
-        record = _from_bytes(base64.b64decode(value))
-    else:
-        record = _from_bytes(value.encode() if isinstance(value, str) else _encode(value))
+    is_record = form == Form.JSON and isinstance(value, dict)
+    record = Record(value) if is_record else _from_bytes(bytes_of(letter))
     if letter.get("raw"):
         record.set_raw_data(base64.b64decode(letter["raw"]))
     if letter.get("metadata"):
@@ -145,16 +144,28 @@ def record_of(letter: Mapping[str, Any]) -> Record:
     return record
 
 
+def bytes_of(letter: Mapping[str, Any]) -> bytes:
+    """The bytes that a letter was made of, or its record as JSON; `letter` is as in `record_of`."""
+    value, form = letter["record"], letter["form"]
+    if form == Form.BASE64:
+        return base64.b64decode(value)
+    return value.encode() if isinstance(value, str) else _encode(value)
+
+
 def _from_bytes(data: bytes) -> Record:
-    """Raw data: a JSON object becomes a record, anything else stays as it is."""
+    """A record of raw data; a JSON object gives it fields too."""
     try:
-        return Record.from_bytes(data)
-    except ValueError:
-        return Record.from_bytes(data, "raw")
+        record = Record.from_bytes(data)
+    except (ValueError, RecursionError):
+        record = Record()
+    record.set_raw_data(data)
+    return record
 
 
 def _body_of(value: Any) -> tuple[bytes, Form, str | None]:
     """The value as JSON, what it stands for, and the raw data beside it."""
+    if isinstance(value, Fragment):
+        return _text_or_base64(value)
     if isinstance(value, bytes | bytearray | memoryview):
         return _quoted(bytes(value)), Form.BASE64, None
     if isinstance(value, str):
@@ -166,11 +177,23 @@ def _body_of(value: Any) -> tuple[bytes, Form, str | None]:
         except ValueError:
             raw = None
         if raw is not None and not value:
-            return _quoted(raw), Form.BASE64, None
+            return _text_or_base64(raw)
     encoded = _json(value)
     if encoded is None:
         return _encode(_clean(repr(value))), Form.TEXT, None
     return encoded, Form.JSON, None if raw is None else base64.b64encode(raw).decode()
+
+
+def _is_whole(value: Any, form: Form) -> bool:
+    """Whether a record can come back as it was: what JSON can not hold is only shown."""
+    return not isinstance(value, Mapping) or not value or (form == Form.JSON and not json_fault(value))
+
+
+def _text_or_base64(data: bytes) -> tuple[bytes, Form, None]:
+    try:
+        return _encode(data.decode()), Form.TEXT, None
+    except UnicodeDecodeError:
+        return _quoted(data), Form.BASE64, None
 
 
 def _quoted(data: bytes) -> bytes:

@@ -29,6 +29,7 @@ from tsd.operations.steps import bind_fetch, bind_step, record_in_work
 _OF_HOLDERS = ("held_since", "on_flush_start", "on_flush_end")
 """A processor that has one of these may hold records back."""
 _CLEAN = SliceOutcome(state="completed")
+_OWN = "tsd.operations."
 
 
 class Pipeline:
@@ -60,6 +61,8 @@ class Pipeline:
         self._letters = context.letters = LetterBox()
         self.apis = build_apis(job, registry, context)
         self.operations = _build_operations(job, registry, context)
+        components = (*self.apis.components, *self.operations)
+        context.runs_user_code = not all(type(each).__module__.startswith(_OWN) for each in components)
         self._attempts = int(job.get("max_retries", 3)) + 1
         self._keep_records = keep_records
         self._begun: list[Component] = []

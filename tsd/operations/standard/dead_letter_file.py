@@ -16,6 +16,7 @@ from tsd.operations.apis import Api, api
 from tsd.operations.config import ApiConfig, opt
 from tsd.operations.context import DeadLetterSink, OpContext, Rejection
 from tsd.operations.dates import to_iso
+from tsd.operations.fragments import Fragment
 from tsd.operations.record import Record
 from tsd.operations.slice import Slice
 from tsd.operations.standard.slice_files import SliceFiles
@@ -101,7 +102,7 @@ class DeadLetterFiles(DeadLetterSink):
             "ex_id": self._execution.get("ex_id") if slice_ is None else slice_.ex_id,
             "job_id": self._execution.get("job_id"),
             "time": to_iso(rejection.time),
-            "metadata": _plain(record.metadata) if isinstance(record, Record) else {},
+            "metadata": _plain(record.metadata) if isinstance(record, Record | Fragment) else {},
         }
         if isinstance(record, Record) and (raw := record.get_raw_data_or_none()) is not None:
             letter["raw"] = _text(raw)

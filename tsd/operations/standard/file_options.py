@@ -81,6 +81,11 @@ class FileOptions:
         return (self.line_delimiter or "\n").encode()
 
     @property
+    def line_end(self) -> str:
+        """`delimiter` as text."""
+        return self.line_delimiter or "\n"
+
+    @property
     def is_table(self) -> bool:
         """Whether records are rows of columns."""
         return self.format in _FIELD_DELIMITERS
@@ -95,6 +100,8 @@ class FileOptions:
             yield "field_delimiter", "tsv takes only a tab"
         if self.is_table and (len(self.columns_delimiter) != 1 or self.columns_delimiter in '\r\n"'):
             yield "field_delimiter", "must be one character, no line break and no quote"
+        if self.is_table and (self.columns_delimiter in self.line_end or '"' in self.line_end):
+            yield "line_delimiter", "must not hold the field delimiter or a quote"
         if self.is_table and len(set(self.fields)) < len(self.fields):
             yield "fields", "must not name a column twice"
 
@@ -198,6 +205,9 @@ class ReaderOptions(FileOptions):
             self.dialect["escapechar"],
         ):
             yield "extra_args", "delimiter, quote and escape must differ"
+        signs = (self.extra_args.get("quote"), self.extra_args.get("escape"))
+        if self.is_table and any(isinstance(sign, str) and sign in self.line_end for sign in signs):
+            yield "extra_args", "quote and escape must not be in line_delimiter"
 
 
 def _partition(value: Any) -> list[str]:

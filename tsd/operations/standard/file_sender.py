@@ -40,7 +40,8 @@ class FileSender:
         self._options = options
         self._ctx = ctx
         self._label = label
-        self._encoder = FileEncoder(options, reject)
+        self._reject = reject
+        self._encoder = FileEncoder(options, reject, may_hold_anything=ctx.runs_user_code)
         self._output = storage.output(options.path or "", is_durable=options.durable, sleep=ctx.sleep)
         self._work: tuple[Slice | None, int] = (None, 0)
         self._records: dict[str, list[Record]] = {}
@@ -76,7 +77,7 @@ class FileSender:
         """
         self.verify(route)
         self._begin()
-        groups = group_by_folder(records, self._options.partition_by)
+        groups = group_by_folder(records, self._options.partition_by, self._reject)
         parts = {}
         if (
             self._encoder.is_appendable
@@ -100,7 +101,7 @@ class FileSender:
         slice_ = self._ctx.slice
         assert slice_ is not None, "a commit comes at the end of a slice"
         name = "-".join(part for part in (slice_.ex_id, slice_.slice_id, self._label) if part)
-        contents = {place: b"".join(parts) for place, parts in self._parts.items()}
+        contents = {place: self._encoder.whole(parts) for place, parts in self._parts.items()}
         if self._options.agrees_on_columns and self._records:
             self._encoder.columns = dict.fromkeys(self._agreed_columns())
         contents |= {place: self._encoder.encode(records) for place, records in self._records.items()}

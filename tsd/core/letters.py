@@ -23,6 +23,14 @@ SLICE_LETTERS_B_MAX: Final = 4 * 1024 * 1024
 
 REPLAY_READER: Final = "dead_letter_reader"
 """The operation that reads the slices of a replay."""
+REREAD_OPTION: Final = "reader"
+"""Of it: the reader of the job, as the job has it."""
+FILE_READER: Final = "file_reader"
+"""The reader that can read again what it could not read."""
+RAW_PARSER: Final = "json_parser"
+"""The operation that takes records which are bytes."""
+READ_AGAIN: Final = 0
+"""Where letters enter that hold no record, but what their reader could not read."""
 NONE_LEFT: Final = b""
 """Of a slice that is run again: it has no letters now, and those of its earlier run go."""
 
@@ -97,21 +105,55 @@ def decode_letters(data: bytes) -> list[Letter]:
     return _decoder.decode(data) if data else []
 
 
-def entry_point(operations: Sequence[Mapping[str, Any]], position: str, operation: str) -> int:
-    """The index of the operation of a job at which a replayed record enters; 1 is the first processor.
+def entry_point(
+    operations: Sequence[Mapping[str, Any]], position: str, operation: str, *, is_unread: bool = False
+) -> int:
+    """The index of the operation of a job at which a replayed record enters.
 
     Args:
-        operations: Those of the job as it is now, checked.
+        operations: Those of the replay, checked; the first of them reads the letters.
         position: Of the letter.
         operation: Of the letter.
+        is_unread: It holds bytes or text, and no record.
+
+    Returns:
+        1 for the first processor; `READ_AGAIN` for what the reader of the job has to read once more.
 
     Raises:
-        Conflict: What rejected the record is not there any more.
+        Conflict: What rejected the record is not there any more, or it is none and nothing can read it.
     """
+    index = _rejected_at(operations, position, operation)
+    if index > 0 or not is_unread:
+        return max(1, index)
+    reader = operations[0].get(REREAD_OPTION)
+    if isinstance(reader, Mapping) and is_reread(reader):
+        return READ_AGAIN
+    if len(operations) > 1 and _same(operations[1].get("_op"), RAW_PARSER):
+        return 1
+    raise Conflict(
+        f"what {operation} rejected at {position} can not be replayed: it is no record, and only"
+        f" {FILE_READER}, or {RAW_PARSER} behind the reader, reads it again; mend the source and run the job"
+        " once more, or replay other dead letters with a filter"
+    )
+
+
+def is_reread(reader: Mapping[str, Any]) -> bool:
+    """Whether what a reader rejected can be read again by its options.
+
+    Args:
+        reader: The first operation of a job.
+    """
+    return _same(reader.get("_op"), FILE_READER)
+
+
+def _rejected_at(operations: Sequence[Mapping[str, Any]], position: str, operation: str) -> int:
+    """The index of the operation that rejected, or that names the API which did; 0 is the reader."""
     if position.startswith("apis"):
         for index, entry in enumerate(operations):
-            if _same(entry.get("_api_name") or entry.get("api_name") or "", operation):
-                return max(1, index)
+            read = entry.get(REREAD_OPTION) if index == 0 else None
+            named = read if isinstance(read, Mapping) else entry
+            if _same(named.get("_api_name") or named.get("api_name") or "", operation):
+                return index
         raise Conflict(
             f"records that the API {operation} rejected can not be replayed: no operation names it now"
         )
@@ -119,12 +161,12 @@ def entry_point(operations: Sequence[Mapping[str, Any]], position: str, operatio
     index = int(number) if number.isdecimal() else len(operations)
     now = operations[index].get("_op", "") if index < len(operations) else ""
     if index == 0 and now == REPLAY_READER:
-        # What a reader rejected enters behind it, and here is the reader of an earlier replay.
-        return 1
+        # The reader of this replay stands for the one that rejected, or for that of an earlier replay.
+        return 0
     if not _same(now, operation):
         what = f"there is {now} now" if now else "the job has no such operation now"
         raise Conflict(f"records that {operation} rejected at {position} can not be replayed: {what}")
-    return max(1, index)
+    return index
 
 
 def _same(one: object, other: str) -> bool:

@@ -6,7 +6,7 @@ from typing import Any
 
 import attrs
 
-from tsd.core.letters import REPLAY_READER
+from tsd.core.letters import REPLAY_READER, REREAD_OPTION, is_reread
 from tsd.errors import Gone
 from tsd.master.brain import Brain
 from tsd.master.jobs import definition_of, execution_document
@@ -94,8 +94,12 @@ def replay_job(job: Mapping[str, Any]) -> Document:
     """
     name = str(job.get("name", ""))
     operations = [dict(entry) for entry in job["operations"]]
-    reader = {key: operations[0][key] for key in _COMMON_OPTIONS if key in operations[0]}
-    operations[0] = {"_op": REPLAY_READER, **reader}
+    first = operations[0]
+    options = {key: first[key] for key in _COMMON_OPTIONS if key in first}
+    reader = first.get(REREAD_OPTION) if first.get("_op") == REPLAY_READER else first
+    if isinstance(reader, Mapping) and is_reread(reader):
+        options[REREAD_OPTION] = dict(reader)
+    operations[0] = {"_op": REPLAY_READER, **options}
     return {
         **job,
         "name": name if name.startswith(NAME_PREFIX) else f"{NAME_PREFIX}{name}",

@@ -6,7 +6,7 @@ from typing import ClassVar, Final
 import attrs
 from sqlalchemy import ColumnElement, Connection, RowMapping, case, func, insert, select, update
 
-from tsd.core.letters import entry_point
+from tsd.core.letters import Form, entry_point
 from tsd.core.records import SliceState
 from tsd.errors import NotFound
 from tsd.store.executions import Created, CreateExecution, execution_number
@@ -20,6 +20,9 @@ SLICE_MAX: Final = 500
 SLICE_B_MAX: Final = 1024 * 1024
 """Letters of one slice of a replay."""
 _PARAMETERS_MAX: Final = 10_000
+_is_no_record: Final = (dead_letters.c.form != Form.JSON.value) | (
+    func.substr(dead_letters.c.record, 1, 1) != "{"
+)
 _COLUMNS: Final = tuple(dead_letters.c[name] for name in ("record", "form", "raw", "metadata"))
 
 
@@ -94,6 +97,7 @@ class Replay:
             dead_letters.c.position,
             dead_letters.c.operation,
             letter_size.label("size_b"),
+            _is_no_record.label("is_unread"),
         )
         wanted = select_letters(self.whose, self.where, *columns).where(~is_cut, ~is_over)
         wanted = wanted.order_by(dead_letters.c.letter_no).limit(REPLAY_MAX)
@@ -109,13 +113,16 @@ class Replay:
 
     def _store_slices(self, connection: Connection, chosen: list[RowMapping], now_ms: int) -> None:
         operations = self.create.document["operations"]
+        keys = ("position", "operation", "is_unread")
         entries = {
-            (row["position"], row["operation"]): entry_point(operations, row["position"], row["operation"])
-            for row in chosen
+            (position, operation, is_unread): entry_point(
+                operations, position, operation, is_unread=bool(is_unread)
+            )
+            for position, operation, is_unread in {tuple(row[key] for key in keys) for row in chosen}
         }
         places: dict[int, list[RowMapping]] = {}
         for row in chosen:
-            places.setdefault(entries[row["position"], row["operation"]], []).append(row)
+            places.setdefault(entries[tuple(row[key] for key in keys)], []).append(row)
         ex_no = execution_number(connection, self.ex_id)
         groups = ((place, group) for place, rows in sorted(places.items()) for group in _groups(rows))
         for order, (place, group) in enumerate(groups, start=1):

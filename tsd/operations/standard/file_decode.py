@@ -77,6 +77,17 @@ class Decoder:
             at += len(block)
         return records
 
+    def decode_again(self, data: bytes, refuse: Refuse, *, at: int, columns: Sequence[str]) -> list[Record]:
+        """Make records of what was refused before, perhaps by other options; see `decode`."""
+        options = self._options
+        if options.format == "json" or (options.format == "ldjson" and not self._is_raw):
+            return self._element(data, at, refuse)
+        if options.is_table and options.remove_header and not (columns or options.fields):
+            refuse(data, at, "the names of its columns were not kept: let fields have them")
+            return []
+        # an offset of 0 would have a byte order mark looked for, which was taken away when it was read
+        return self.decode([data], refuse, at=max(at, 1), has_header=False, columns=columns)
+
     def _raw_lines(self, data: bytes, at: int, refuse: Refuse) -> list[Record]:  # noqa: ARG002 - nothing is refused
         """Records that hold the bytes of a line, for `json_parser` or an operation of one's own to read."""
         records = []

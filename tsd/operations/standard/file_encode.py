@@ -347,11 +347,6 @@ def _visible(name: str) -> str:
     return f"%{ord(name[0]):02X}{name[1:]}" if name[0] in "._" else name
 
 
-def _visible(name: str) -> str:
-    """The name of a field with its first character escaped where readers would skip a folder with it."""
-    return f"%{ord(name[0]):02X}{name[1:]}" if name[0] in "._" else name
-
-
 def _folder(field: str, value: str | None) -> str:
     text = NO_VALUE if value is None or value == "" else quote(value, safe=" ,:+@")
     name = f"{_visible(quote(field, safe=' '))}={text}"

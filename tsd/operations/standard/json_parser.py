@@ -1,13 +1,17 @@
 """json_parser: the records that raw bytes are."""
 
+from typing import Any
+
 import attrs
+import msgspec
 from typing_extensions import override
 
 from tsd.operations.base import BatchProcessor, operation
 from tsd.operations.config import OpConfig, opt
-from tsd.operations.faults import RECORD_FAULTS
+from tsd.operations.faults import RECORD_FAULTS, json_reason
 from tsd.operations.record import Record
-from tsd.operations.standard.values import told
+
+_object = msgspec.json.Decoder(dict[str, Any]).decode
 
 
 @attrs.define(kw_only=True)
@@ -28,10 +32,17 @@ class JsonParser(BatchProcessor):
 
     @override
     def on_batch(self, records: list[Record]) -> list[Record]:
-        parse, parsed = Record.from_bytes, []
+        parsed = []
         for record in records:
+            data = record.get_raw_data_or_none()
+            if data is None:
+                self.reject(record, ValueError("the record holds no raw data"))
+                continue
             try:
-                parsed.append(parse(record.get_raw_data(), "json", record.metadata))
+                made = Record(_object(data))
             except RECORD_FAULTS as error:
-                self.reject(record, told(error))
+                self.reject(record, ValueError(json_reason(data, error)))
+            else:
+                made.metadata.update(record.metadata)
+                parsed.append(made)
         return parsed

@@ -1,6 +1,7 @@
 """Files that change while real daemons read them, and the mark of outputs: whatever dies, right or refused."""
 
 import os
+import re
 import signal
 from collections import Counter
 
@@ -83,7 +84,7 @@ def test_a_file_that_is_replaced_during_a_run_fails_the_slices_that_are_left_by_
     assert not reading.is_marked()
 
 
-@pytest.mark.parametrize("slices", [3, 40, 85])
+@pytest.mark.parametrize("slices", [3, 40, 70])
 def test_a_controller_that_dies_while_a_file_is_appended_to_loses_and_doubles_nothing(cluster, slices):
     reading = Reading(cluster)
     reading.wait_until_busy(slices)
@@ -120,7 +121,7 @@ def test_a_recovery_goes_on_where_it_was_with_another_size_and_a_file_that_has_g
 
 
 def test_a_controller_that_cannot_go_on_says_why_and_how(cluster):
-    """There are more slices than may wait, so the slicer stands in the last file."""
+    """There are more slices than may wait, so the slicer is not done; where it stands is where records end."""
     reading = Reading(cluster, files=3, size=1, delay_ms=0)
     reading.wait_until_busy(20)
     reading.kill_the_controller()
@@ -129,7 +130,7 @@ def test_a_controller_that_cannot_go_on_says_why_and_how(cluster):
 
     reason = cluster.wait_status(reading.ex_id, "failed", within_s=120)["_failureReason"]
 
-    assert f"file {reading.source}/d was replaced by another one since it was cut into slices" in reason
+    assert re.search(rf"file {reading.source}/[bcd] was replaced by another one since it was cut", reason)
     assert "start the job anew" in reason
     assert not reading.is_marked()
     assert not {line for line in reading.written() if line[0] == "X"}

@@ -266,3 +266,12 @@ def test_a_job_in_one_process_releases_what_is_held_at_its_end(stage):
     ended = run(stage, "--in-process", "--quiet", path)
 
     assert (ended.returncode, ended.stdout) == (0, '{"a":"1"}\n{"a":"2"}\n{"a":"3"}\n')
+
+
+def test_one_process_marks_its_output_as_complete_and_only_when_no_slice_failed(stage):
+    writer = {"_op": "file_exporter", "path": str(stage / "out"), "format": "ldjson"}
+
+    assert run(stage, "--in-process", job(stage, "a\n1\n", {"_op": "noop"}, writer)).returncode == 0
+    assert (stage / "out" / "_SUCCESS").exists()
+    assert run(stage, "--in-process", job(stage, "a\nx\n", {"_op": "price"}, writer)).returncode != 0
+    assert not (stage / "out" / "_SUCCESS").exists()

@@ -100,6 +100,8 @@ class _Run:
             with self._harness:
                 self._run_slices()
                 self._flush()
+                if not self._failed:
+                    self._harness.slicer.complete_output()
         except (KeyboardInterrupt, BdbQuit, _Left):
             return self._outcome(Status.STOPPED)
         except Exception as error:  # noqa: BLE001 - the seam to user code: the slicer, or what is initialized

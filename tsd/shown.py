@@ -7,6 +7,8 @@ from typing import Any
 
 LENGTH_MAX = 100
 """Longer values are cut: a message is to be read."""
+WORD_MAX = 80
+"""Longer words are no name with a slip of the pen, and comparing them takes long."""
 
 
 def in_json(value: Any, length_max: int = LENGTH_MAX) -> str:
@@ -47,6 +49,8 @@ def closest(word: str, known: Iterable[str], *, cutoff: float = 0.6) -> str | No
         known: What could have been written.
         cutoff: How close it must be, from 0 to 1.
     """
+    if len(word) > WORD_MAX:
+        return None
     by_letters: dict[str, str] = {}
     for name in known:
         by_letters.setdefault(_letters(name), name)

@@ -13,7 +13,7 @@ from tests.support.pipelines import REGISTRY
 from tsd.cli.ops import schema_of_jobs
 from tsd.errors import JobInvalid
 from tsd.operations import BatchProcessor, OpConfig, operation, opt
-from tsd.operations.job import validate_job
+from tsd.operations.job import WARNINGS_MAX, validate_job
 from tsd.operations.job_fields import REMARK_PATTERN, is_remark
 from tsd.operations.job_warnings import text_of
 from tsd.operations.registry import Registry
@@ -178,6 +178,47 @@ def test_a_config_that_reads_all_options_has_no_unknown_ones():
     )
 
     assert (checked.warnings, checked.unknown_options) == ((), ("operations[1].whatever",))
+
+
+@attrs.define(kw_only=True)
+class NamesakeConfig(OpConfig):
+    """Has an option with the name of the hook."""
+
+    warnings: bool = opt(False, doc="whether to warn")
+
+
+@operation("namesake", config=NamesakeConfig)
+class Namesake(BatchProcessor):
+    def on_batch(self, records):
+        return records
+
+
+def test_an_option_may_have_the_name_of_the_hook():
+    assert texts_of({"_op": "namesake", "warnings": True}, registry=Registry([__name__])) == []
+
+
+# --- bounds ---------------------------------------------------------------------------------------
+
+
+def test_a_flood_of_unknown_options_is_told_in_part_and_quickly():
+    flood = {f"optoin_{number}": 1 for number in range(50_000)} | {"x" * 1_000_000: 1}
+
+    found = warnings_of({"_op": "noop"}, **flood)
+
+    assert len(found) == WARNINGS_MAX
+    assert text_of(found[-1]).endswith("; there are more such options")
+    assert max(len(text_of(each)) for each in found) < 400
+
+
+def test_a_flood_of_unknown_operations_is_refused_with_every_one():
+    names = [f"nop_{number}" for number in range(5_000)]
+
+    with pytest.raises(JobInvalid) as info:
+        validate_job(
+            {"name": "x", "operations": [READER, *({"_op": each} for each in names)]}, registry=REGISTRY
+        )
+
+    assert len(info.value.faults) == len(names)
 
 
 # --- values in messages ---------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from tsd.operations.job import asset_identifiers, validate_job
 from tsd.operations.job_warnings import text_of
 from tsd.operations.qualifiers import AssetNames
 from tsd.operations.registry import Registry
+from tsd.operations.testing import JobHarness
 from tsd.teraslice_bundles import BUNDLES
 
 REGISTRY = Registry()
@@ -180,3 +181,15 @@ def test_advice_is_given_for_what_there_is_not_and_for_nothing_else():
     for operations in BUNDLES.values():
         for name, advice in operations.items():
             assert REGISTRY.is_built_in(name) != bool(advice), name
+
+
+def test_a_harness_takes_such_a_job_too():
+    posted = {
+        "name": "x",
+        "assets": ["standard"],
+        "operations": [{"_op": "data_generator@standard", "size": 3}],
+    }
+    posted["operations"].append({"_op": "set_key@standard", "field": "ip"})
+
+    with JobHarness(posted) as harness:
+        assert sum(len(records) for _, records in harness.run_to_completion()) == 3

@@ -24,6 +24,12 @@ _RESOURCES = {
     "memory": ("resources_requests_memory", "resources_limits_memory"),
 }
 
+HINTS_MAX = 100
+"""With more faults and warnings than this nothing is said of what was meant."""
+WARNINGS_MAX = 500
+"""More unknown options than this are not told one by one."""
+_PLACE_LENGTH = 200
+
 Fault = tuple[str, str]
 _Loaded = tuple[str, Definition, BaseConfig]
 """Path, what it is, its options."""
@@ -264,11 +270,16 @@ class _Check:
 
     def _load_operation(self, index: int, name: str) -> Definition:
         self._check_qualifier("operation name for _op", name)
-        return self._registry.processor(name) if index else self._registry.reader(name)
+        find = self._registry.processor if index else self._registry.reader
+        return find(name, has_hint=self._has_hints())
 
     def _load_api(self, _index: int, name: str) -> Definition:
         self._check_qualifier("api name for _name", name)
-        return self._registry.api(name)
+        return self._registry.api(name, has_hint=self._has_hints())
+
+    def _has_hints(self) -> bool:
+        """Whether to look for what was meant: it takes time, and nobody reads the thousandth."""
+        return len(self._faults) + len(self._warnings) < HINTS_MAX
 
     def _check_qualifier(self, what: str, name: str) -> None:
         _, at, asset = name.partition("@")
@@ -305,14 +316,19 @@ class _Check:
                 self._warn_unknown(THE_JOB, name, "no setting of a job", known)
 
     def _warn_unknown(self, subject: Subject, path: str, what: str, known: Iterable[str]) -> None:
-        field = path.rpartition(".")[2]
+        if len(self._warnings) == WARNINGS_MAX:
+            return
+        place, field = path[:_PLACE_LENGTH], path.rpartition(".")[2][:_PLACE_LENGTH]
+        meant = did_you_mean(field, known) if self._has_hints() else ""
+        if len(self._warnings) == WARNINGS_MAX - 1:
+            meant = "; there are more such options"
         self._warnings.append(
             warning(
                 WarningKind.UNKNOWN_OPTION,
                 subject,
                 field=field,
-                description=f"{path} is {what}{did_you_mean(field, known)}",
-                path=path,
+                description=f"{place} is {what}{meant}",
+                path=place,
             )
         )
 
@@ -386,7 +402,10 @@ class _Check:
         for path, definition, config in loaded:
             kind = "operation" if path.startswith("operations") else "api"
             self.on_check(path, definition.name)
-            for field, text in config.warnings(job):
+            hook: Any = config.warnings
+            if not callable(hook):  # an option has the name of the hook
+                continue
+            for field, text in hook(job):
                 place = f"{path}.{field}" if field else path
                 self._warnings.append(
                     warning(

@@ -106,35 +106,35 @@ class Registry:
         group = self._apis if found.definition.kind in _API_KINDS else self._operations
         group.setdefault(found.definition.name, []).append(found)
 
-    def reader(self, name: str) -> Definition:
-        """The reader of that name.
+    def reader(self, name: str, *, has_hint: bool = True) -> Definition:
+        """The reader of that name; if there is none, the error guesses what was meant when `has_hint`.
 
         Raises:
             AssetError: There is none; the message says why.
         """
-        definition = self._find(self._operations, name, "reader")
+        definition = self._find(self._operations, name, "reader", has_hint=has_hint)
         if definition.kind is not Kind.READER:
             raise AssetError(f"Failure loading slicer from module: {name}, error: it is a processor")
         return definition
 
-    def processor(self, name: str) -> Definition:
-        """The processor of that name.
+    def processor(self, name: str, *, has_hint: bool = True) -> Definition:
+        """The processor of that name; see `reader`.
 
         Raises:
             AssetError: There is none; the message says why.
         """
-        definition = self._find(self._operations, name, "processor")
+        definition = self._find(self._operations, name, "processor", has_hint=has_hint)
         if definition.kind is not Kind.PROCESSOR:
             raise AssetError(f"Failure loading processor from module: {name}, error: it is a reader")
         return definition
 
-    def api(self, name: str) -> Definition:
-        """The API or observer of that name; a tag behind `:` only tells instances apart.
+    def api(self, name: str, *, has_hint: bool = True) -> Definition:
+        """The API or observer of that name; a tag behind `:` only tells instances apart. See `reader`.
 
         Raises:
             AssetError: There is none; the message says why.
         """
-        return self._find(self._apis, name, "api")
+        return self._find(self._apis, name, "api", has_hint=has_hint)
 
     def is_built_in(self, name: str) -> bool:
         """Whether an operation or API of that name comes with tsd."""
@@ -152,7 +152,7 @@ class Registry:
         groups = [*self._operations.values(), *self._apis.values()]
         return sorted((f.definition for group in groups for f in group), key=lambda d: (d.name, d.kind))
 
-    def _find(self, group: dict[str, list[_Found]], name: str, kind: str) -> Definition:
+    def _find(self, group: dict[str, list[_Found]], name: str, kind: str, *, has_hint: bool) -> Definition:
         base, _, asset = name.partition("@")
         if base.startswith(("_", ".")):
             raise AssetError(f"Operation {name} is private or otherwise restricted")
@@ -162,7 +162,7 @@ class Registry:
         if asset:
             found = [one for one in found if one.asset_id == asset]
         if not found:
-            hint = self._hint(base, asset, kind)
+            hint = self._hint(base, asset, kind) if has_hint else ""
             raise AssetError(f"Unable to find module for operation: {name}{hint and f'; {hint}'}")
         if len(found) > 1 and any(one.takes_the_place for one in found):
             # A bundle of the cluster that has the name of a public one stands for it, not what is built in.

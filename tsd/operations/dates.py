@@ -96,11 +96,9 @@ def _from_epoch(value: float, unit: str) -> int:
     if value != value or value in (math.inf, -math.inf):  # noqa: PLR0124 - NaN
         raise ValueError(f"{value} is no point in time")
     numerator, divisor = EPOCH_UNITS[unit]
-    if isinstance(value, float):
-        value = int(value) if abs(value) > _LAST_MS else value
-    return _in_range(
-        int(value * numerator) // divisor if divisor > 1 else int(value * numerator), value, unit
-    )
+    count = int(value) if abs(value) > _LAST_MS else value  # floats that large have no fraction
+    epoch_ms = int(count * numerator) // divisor if divisor > 1 else int(count * numerator)
+    return _in_range(epoch_ms, value, unit)
 
 
 def _in_range(epoch_ms: int, value: object, unit: str) -> int:

@@ -39,7 +39,7 @@ def test_a_bundle_is_listed_with_its_operations(api):
         ({"ops/__init__.py": "import os\nos._exit(7)"}, "ended its process with exit code 7"),
         (
             {"ops/__init__.py": "import os\n\nos.abort()"},
-            "ended by signal 6 when the bundle was checked, in ops/__init__.py, line 3: os.abort()",
+            "ended by signal 6 (SIGABRT) when the bundle was checked, in ops/__init__.py, line 3: os.abort()",
         ),
         ({"ops/__init__.py": ""} | wheel(requires=["nowhere"]), "needs nowhere, which neither"),
         ({"ops/__init__.py": "import tiny\nassert tiny.VERSION == '2'"} | wheel(), "ops/__init__.py, line 2"),

@@ -175,7 +175,7 @@ async def test_a_zip_that_was_lost_is_told(tmp_path):
         ("import os; os._exit(0)", "ended its process with exit code 0"),
         (
             "import os; os.write(2, b'last words')\nos.abort()",
-            "ended by signal 6 when the job was checked, in ops/__init__.py, line 2: os.abort(): last words",
+            "ended by signal 6 (SIGABRT) when the job was checked, in ops/__init__.py, line 2: os.abort(): last words",
         ),
         ("import os; os.close(0); os.closerange(3, 50)", "when the job was checked"),
         ("x = bytearray(10 ** 12)", "MemoryError"),

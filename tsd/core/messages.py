@@ -72,6 +72,8 @@ LAST_WORDS_S = 2.0
 """When the time of a stop is over its controller has so long to take in last results and to record them."""
 LINK_SILENCE_BEATS = 3
 """After so many beats without a word from the listener a dialer says hello again."""
+OUT_OF_MEMORY = "out of memory"
+"""How the detail of a `ProcessExit` begins when the kernel counts that it ended a process for that."""
 
 
 # --- every link, listener to dialer ------------------------------------------------------------

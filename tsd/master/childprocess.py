@@ -23,6 +23,8 @@ from pathlib import Path
 import attrs
 import trio
 
+from tsd.core.execution.deaths import name_of_signal
+
 WITHIN_S = 30
 """How long the code of bundles may take to be imported and to check a job."""
 
@@ -98,7 +100,7 @@ class Child:
         elif self.returncode is None or -self.returncode in {signal.SIGALRM, signal.SIGXCPU}:
             how = f"was still running after {within_s} s"
         elif self.returncode < 0:
-            how = f"ended by signal {-self.returncode}"
+            how = f"ended by {name_of_signal(-self.returncode)}"
         else:
             how = f"ended its process with exit code {self.returncode}"
         text = self.words.decode("utf-8", "replace")

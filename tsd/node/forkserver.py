@@ -22,7 +22,7 @@ import time
 
 import attrs
 
-from tsd.core.messages import LINK_SILENCE_BEATS, ProcessSpec
+from tsd.core.messages import LINK_SILENCE_BEATS, OUT_OF_MEMORY, ProcessSpec
 from tsd.node.adopted import MARK, Adopted, children, kill, next_ended, reap
 from tsd.node.fork_child import live
 from tsd.node.fork_messages import (
@@ -39,6 +39,7 @@ from tsd.node.fork_messages import (
     decode,
     encode,
 )
+from tsd.node.memory_kills import MemoryKills
 from tsd.observe.blackbox import BlackBox
 from tsd.observe.lean import import_structlog
 from tsd.observe.titles import title_fork_server
@@ -71,6 +72,8 @@ class ForkServer:
         self._children: dict[int, _Child] = {}
         self._pids: dict[str, int] = {}
         self._adopted = Adopted()
+        self._memory_kills = MemoryKills()
+        self._told_to_die: set[int] = set()
 
     def serve(self) -> None:
         """Serve until the node is gone; then no child is left."""
@@ -132,6 +135,8 @@ class ForkServer:
         pid = self._pids.get(message.proc_id)
         if pid is None:
             return
+        if message.number == signal.SIGKILL:
+            self._told_to_die.add(pid)
         os.kill(pid, message.number)
         if message.with_descendants:
             _signal_group(pid, message.number)
@@ -159,6 +164,10 @@ class ForkServer:
         del self._pids[child.spec.proc_id]
         box = child.box
         was_killed = os.WIFSIGNALED(status)
+        # Looked at each time, so that an old kill is not taken for a new one.
+        is_news = self._memory_kills.look() and pid not in self._told_to_die
+        ran_out = is_news and was_killed and os.WTERMSIG(status) == signal.SIGKILL
+        self._told_to_die.discard(pid)
         beat_s = self._setup.settings.tsd.heartbeat_interval_s
         exited = Exited(
             proc_id=child.spec.proc_id,
@@ -169,7 +178,7 @@ class ForkServer:
             behind=box.running if box.is_broken and box.running is not None else box.ended,
             doing=box.doing,
             was_frozen=was_killed and box.silence_s() > LINK_SILENCE_BEATS * beat_s,
-            detail=box.words(),
+            detail=f"{OUT_OF_MEMORY}: the kernel ended it" if ran_out else box.words(),
         )
         box.close()
         return exited

@@ -24,6 +24,7 @@ from tsd.core.cluster.membership import Members, Node
 from tsd.core.cluster.placement import Ask, Grant
 from tsd.core.cluster.records import ClusterSettings, ExecutionRecord, Intent
 from tsd.core.cluster.seats import Seats
+from tsd.core.execution.deaths import name_of_signal
 from tsd.core.execution.lifecycle import LifecycleEvent, next_status
 from tsd.core.messages import LAST_WORDS_S, ControllerWelcome, ProcessExit, ProcessReport, ProcessSpec, Wanted
 from tsd.core.records import TERMINAL_STATUSES, EndedSlices, ExecutionStats, ProcessRole, Status
@@ -45,7 +46,7 @@ MAX_RESTART_DELAY_S = 5.0
 def describe_exit(ended: ProcessExit) -> str:
     """How a process ended, in words."""
     if ended.signal is not None:
-        how = f"ended by signal {ended.signal}"
+        how = f"ended by {name_of_signal(ended.signal)}"
     elif ended.exit_code is not None:
         how = f"ended with exit code {ended.exit_code}"
     else:

@@ -23,7 +23,7 @@ import attrs
 
 from tsd.core.execution.ledger import Slice
 from tsd.core.execution.workers import Worker
-from tsd.core.messages import ProcessExit
+from tsd.core.messages import OUT_OF_MEMORY, ProcessExit
 
 SUSPECTS_MAX = 32
 """So many at most are suspects, the last ones: each costs a run on a worker that has no other."""
@@ -93,7 +93,11 @@ def told_of(exit_: ProcessExit, deaths: int) -> str:
 def _how(exit_: ProcessExit) -> str:
     if exit_.signal is None:
         return f"exit code {exit_.exit_code}"
-    hint = ", as the kernel does when memory runs out," if exit_.signal == Signals.SIGKILL else ""
+    hint = ""
+    if exit_.detail.startswith(OUT_OF_MEMORY):
+        hint = f" and {OUT_OF_MEMORY}"
+    elif exit_.signal == Signals.SIGKILL:
+        hint = ", as the kernel does when memory runs out,"
     return f"{name_of_signal(exit_.signal)}{hint}"
 
 

@@ -118,6 +118,55 @@ def test_a_traceback_names_all_members_of_a_group_and_no_local_values():
     assert "hunter2" not in text
 
 
+class Unspeakable(Exception):
+    def __str__(self):
+        raise RuntimeError("not telling")
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (ValueError("bad"), "ValueError: bad"),
+        (KeyError(), "KeyError"),
+        (ValueError("to http://me:secret@host failed"), "ValueError: to http://me:***@host failed"),
+        (ValueError("caf\udce9"), "ValueError: caf\\udce9"),
+        (Unspeakable(), "Unspeakable: (its text cannot be shown, __str__ raised RuntimeError)"),
+    ],
+    ids=range(5),
+)
+def test_a_line_with_an_exception_says_first_what_happened(error, reason):
+    stream = machine_lines()
+
+    structlog.get_logger().error("task.failed", exc_info=error)
+
+    (line,) = read(stream)
+    assert line["reason"] == reason
+    assert list(line).index("reason") < list(line).index("exception")
+
+
+def test_an_exception_of_many_megabytes_is_a_line_of_some_kilobytes():
+    stream = machine_lines()
+    error = ExceptionGroup(
+        "g" * 1_000_000, [ValueError("x" * 10_000_000), *(KeyError(n) for n in range(3_000))]
+    )
+    for number in range(500):
+        above = ValueError(str(number))
+        above.__cause__, error = error, above
+    error.add_note("n" * 1_000_000)
+
+    structlog.get_logger().error("task.failed", exc_info=error)
+
+    assert len(stream.getvalue()) < 100_000
+
+
+def test_people_read_an_exception_as_it_is_told_everywhere():
+    stream = machine_lines(console=True)
+
+    structlog.get_logger().error("task.failed", exc_info=ValueError("one\x1b[31m"))
+
+    assert "ValueError: one\\x1b[31m" in stream.getvalue()
+
+
 def test_people_get_a_readable_line():
     stream = machine_lines(console=True)
 

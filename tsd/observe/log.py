@@ -25,6 +25,7 @@ from structlog.typing import EventDict, WrappedLogger
 from typing_extensions import override
 
 from tsd.addresses import own_host_name
+from tsd.error_texts import LINE_CHARS, bounded, error_line, error_text, visible
 from tsd.errors import ConfigError
 from tsd.observe.journal import Journal, is_journal
 from tsd.setting_sections import LogLevels, TerafoundationSettings
@@ -39,6 +40,8 @@ _SECRET = re.compile(
 )
 _PASSWORD_IN_URL = re.compile(r"(://[^/\s:@]*:)[^/\s@]+(?=@)")
 REDACTED = "***"
+_STACKS_MAX = 20
+"""Exceptions of a chain, or of a group, that a line shows."""
 _ROLES_OF_USER_CODE = {"controller", "worker"}
 LOG_FILE = "tsd.log"
 _log = structlog.get_logger()
@@ -357,8 +360,44 @@ def _redact_event(_logger: WrappedLogger, _method: str, event: EventDict) -> Eve
     return {key: redact(value, key) for key, value in event.items()}
 
 
+def _error_of(event: EventDict) -> BaseException | None:
+    """The exception that an event carries."""
+    match event.get("exc_info"):
+        case BaseException() as error:
+            return error
+        case (_, BaseException() as error, _):
+            return error
+        case True:
+            return sys.exc_info()[1]
+        case _:
+            return None
+
+
+def _shortened(stacks: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Exceptions with their causes as a line of a log can have them: none may fill a disk."""
+    if len(stacks) > _STACKS_MAX:
+        stacks = [*stacks[: _STACKS_MAX // 2], *stacks[-_STACKS_MAX // 2 :]]
+    return [
+        stack
+        | {
+            "exc_value": visible(bounded(str(stack.get("exc_value", "")), LINE_CHARS)),
+            "exc_notes": [visible(bounded(str(note), LINE_CHARS)) for note in stack.get("exc_notes") or ()][
+                :_STACKS_MAX
+            ],
+            "exceptions": [_shortened(each) for each in (stack.get("exceptions") or ())[:_STACKS_MAX]],
+        }
+        for stack in stacks
+    ]
+
+
+def _tell_error(stream: IO[str], exc_info: Any) -> None:
+    """Write an exception for people, as it is told everywhere else."""
+    error = exc_info[1]
+    stream.write("\n" + (error_text(error) if isinstance(error, BaseException) else repr(exc_info)))
+
+
 def _people(colors: bool) -> Callable[[EventDict], str]:
-    renderer = structlog.dev.ConsoleRenderer(colors=colors, exception_formatter=structlog.dev.plain_traceback)
+    renderer = structlog.dev.ConsoleRenderer(colors=colors, exception_formatter=_tell_error)
 
     def render(event: EventDict) -> str:
         event["timestamp"] = event["timestamp"][11:23]
@@ -374,7 +413,12 @@ def _machine(role: str) -> Callable[[EventDict], str]:
     hostname = own_host_name()
 
     def render(event: EventDict) -> str:
+        if (error := _error_of(event)) is not None:
+            # What happened, before where it did.
+            event.setdefault("reason", redact(error_line(error)))
         event = tracebacks(None, "", event)
+        if isinstance(event.get("exception"), list):
+            event["exception"] = _shortened(event["exception"])
         level = event.pop("level")
         line = {
             "name": "tsd",

@@ -139,7 +139,7 @@ def test_ends_are_told_in_words():
     assert "signal 9 (SIGKILL), as the kernel does when memory runs out, as ex-1/1/w1.1" in told_of(killed, 1)
     counted = attrs.evolve(killed, detail="out of memory: the kernel ended it")
     first, *rest = told_of(counted, 1).splitlines()
-    assert first.endswith("at last with signal 9 (SIGKILL) and out of memory as ex-1/1/w1.1")
+    assert first.endswith("at last with signal 9 (SIGKILL), out of memory, as ex-1/1/w1.1")
     assert rest == ["out of memory: the kernel ended it"]
     assert described(ended(doing="it was to be started")) == "worker ex-1/1/w1.1 could not be started"
     assert (

@@ -95,7 +95,7 @@ def _how(exit_: ProcessExit) -> str:
         return f"exit code {exit_.exit_code}"
     hint = ""
     if exit_.detail.startswith(OUT_OF_MEMORY):
-        hint = f" and {OUT_OF_MEMORY}"
+        hint = f", {OUT_OF_MEMORY},"
     elif exit_.signal == Signals.SIGKILL:
         hint = ", as the kernel does when memory runs out,"
     return f"{name_of_signal(exit_.signal)}{hint}"

@@ -1,7 +1,9 @@
 """The `tsd` command. Its subcommands import what they need when they run, so that `--help` is quick."""
 
+import os
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -336,8 +338,39 @@ def _load(config: Path | None, overrides: dict[str, object]) -> "Settings":
 def main(argv: list[str] | None = None) -> Any:
     """Entry point of the `tsd` script."""
     prepare_process()
-    command: Callable[..., Any] = cli
-    return command(args=argv, prog_name="tsd")
+    command: Callable[..., Any] = cli.main
+    stdout = sys.stdout
+    try:
+        try:
+            code = command(args=argv, prog_name="tsd", standalone_mode=False)
+        except SystemExit as stop:
+            if sys.stdout is not stdout:
+                sys.stdout = stdout
+                raise BrokenPipeError from None  # click has met one, put a wrapper there, and ended with 1
+            # What was written is in a buffer yet, and whoever is to read it may have gone.
+            sys.stdout.flush()
+            raise SystemExit(stop.code) from None
+        sys.stdout.flush()
+        sys.exit(code if isinstance(code, int) else exit_codes.OK)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("tsd: stopped", err=True)
+        sys.exit(exit_codes.INTERRUPTED)
+    except BrokenPipeError:
+        _forget_stdout()
+        sys.exit(exit_codes.READER_GONE)
+    except OSError as error:
+        _forget_stdout()
+        click.echo(f"tsd: {error}", err=True)
+        sys.exit(exit_codes.FAILED)
+
+
+def _forget_stdout() -> None:
+    """What is left in the buffer goes nowhere, and Python says nothing about it at its end."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 if __name__ == "__main__":

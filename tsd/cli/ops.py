@@ -2,6 +2,9 @@
 
 import difflib
 import inspect
+import re
+import shutil
+import sys
 import textwrap
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -25,7 +28,9 @@ TITLES = {
     Kind.API: "APIs",
     Kind.OBSERVER: "Observers",
 }
+_LAID_OUT = re.compile(r"^(?: |\* |- |\||>|```)", re.MULTILINE)
 _WIDTH = 100
+"""Longer lines are hard to read, however wide the terminal is."""
 
 
 def registry_of(settings: Settings, bundles: Sequence[Path]) -> Registry:
@@ -44,7 +49,9 @@ def listing(definitions: Iterable[Definition]) -> str:
     blocks = []
     for kind, title in TITLES.items():
         lines = [
-            f"  {each.name:{width}}  {_first_line(each)}".rstrip() for each in known if each.kind is kind
+            _hung(f"  {each.name:{width}}  {_first_line(each)}".rstrip(), width + 4)
+            for each in known
+            if each.kind is kind
         ]
         if lines:
             blocks.append("\n".join([title, *lines]))
@@ -74,11 +81,35 @@ def find(registry: Registry, name: str, kind: str | None) -> list[Definition]:
     return [getters.get(each, registry.api)(name) for each in dict.fromkeys(each.kind for each in found)]
 
 
+def _width() -> int:
+    """How wide text is to be: as the terminal, at most `_WIDTH`."""
+    return max(40, min(_WIDTH, shutil.get_terminal_size((_WIDTH, 24)).columns))
+
+
+def _hung(line: str, indent: int) -> str:
+    """A line with its rest below its second column; on no terminal as it is, one line for `grep`."""
+    if not sys.stdout.isatty():
+        return line
+    return "\n".join(textwrap.wrap(line, _width(), subsequent_indent=" " * indent, break_long_words=False))
+
+
+def _wrapped(text: str) -> str:
+    """The paragraphs of a text in the width; lists, tables and code stay as they are."""
+    width = _width()
+    paragraphs = text.split("\n\n")
+    return "\n\n".join(
+        each
+        if _LAID_OUT.search(each)
+        else "\n".join(textwrap.wrap(each, width, break_long_words=False, break_on_hyphens=False))
+        for each in paragraphs
+    )
+
+
 def description(definition: Definition) -> str:
     """What an operation does, and its options."""
-    parts = [f"{definition.name} ({definition.kind})", _doc(definition.component)]
+    parts = [f"{definition.name} ({definition.kind})", _wrapped(_doc(definition.component))]
     if definition.slicer is not None:
-        parts.append(f"Slicer: {_doc(definition.slicer)}")
+        parts.append(_wrapped(f"Slicer: {_doc(definition.slicer)}"))
     shared = ApiConfig if definition.kind in (Kind.API, Kind.OBSERVER) else OpConfig
     own = own_options(definition)
     parts.append(_options("Options", own) if own else "It has no options of its own.")
@@ -102,9 +133,14 @@ def _options(title: str, options: Iterable[Option]) -> str:
     for option in options:
         facts = [" | ".join(option.choices) if option.choices else option.type]
         facts.append("required" if option.is_required else f"default {_default(option)}")
-        lines.append(f"  {option.name}: {', '.join(facts)}")
+        lines += textwrap.wrap(
+            f"  {option.name}: {', '.join(facts)}",
+            _width(),
+            subsequent_indent="      ",
+            break_long_words=False,
+        )
         text = option.doc + (f" (deprecated: {option.deprecated})" if option.deprecated else "")
-        lines += textwrap.wrap(text, _WIDTH, initial_indent="      ", subsequent_indent="      ")
+        lines += textwrap.wrap(text, _width(), initial_indent="      ", subsequent_indent="      ")
     return "\n".join(lines)
 
 

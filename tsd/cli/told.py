@@ -32,6 +32,8 @@ def told() -> Iterator[None]:
         _end(error, exit_codes.CONFIG if error.status == 422 else exit_codes.FAILED)
     except AssetError as error:
         _end(error, exit_codes.CONFIG)
+    except BrokenPipeError:
+        raise  # the reader of our output has gone, which is nothing to tell
     except PermissionError as error:
         _end(error, exit_codes.PERMISSION)
     except (TsdError, OSError) as error:

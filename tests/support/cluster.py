@@ -20,6 +20,7 @@ from tsd.core.cluster.events import (
     StatusChanged,
     Tick,
 )
+from tsd.core.cluster.executions import FINDING_PORT, NO_PORT_EXIT
 from tsd.core.cluster.machine import ClusterMachine
 from tsd.core.cluster.node import (
     Exit,
@@ -243,6 +244,7 @@ class Host:
         self.refuses_to_start = False
         self.ignores_term = False
         self.dies_at_once = False
+        self.has_no_port = False
         self.dies_slowly = False
         self.signals: list[Signal] = []
 
@@ -284,8 +286,12 @@ class Host:
         self.cluster.later.append((self, Started(proc_id=spec.proc_id, pid=len(self.started) + 100)))
         if self.dies_at_once:
             self.end(spec.proc_id, exit_code=1, detail="ImportError: no module named nonsense")
+        elif self.has_no_port and spec.role is ProcessRole.CONTROLLER:
+            self.end(
+                spec.proc_id, exit_code=NO_PORT_EXIT, detail="all 2 ports are in use", doing=FINDING_PORT
+            )
 
-    def end(self, proc_id, *, exit_code=None, signal=None, detail="", running=None):
+    def end(self, proc_id, *, exit_code=None, signal=None, detail="", running=None, doing=""):
         """A process ends."""
         spec = self.running.pop(proc_id)
         self.controllers.pop(proc_id, None)
@@ -296,6 +302,7 @@ class Host:
             signal=signal,
             detail=detail,
             running=running,
+            doing=doing,
         )
         self.cluster.later.append((self, Exited(exit=ended)))
 

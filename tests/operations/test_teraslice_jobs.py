@@ -76,6 +76,19 @@ def test_a_name_that_is_not_public_is_not_built_in():
         resolve("standardx", None, (), HOST)
 
 
+@pytest.mark.parametrize(
+    ("written", "meant"), [("Standard", "standard"), ("standrad", "standard"), ("files", "file")]
+)
+def test_a_public_name_that_is_misspelt_is_suggested(written, meant):
+    with pytest.raises(AssetError, match=f'No assets found for "{written}:1.0.0"; did you mean {meant}?'):
+        resolve(f"{written}:1.0.0", None, (), HOST)
+
+
+@pytest.mark.parametrize("identifier", ["standard:latest", "standard:*", "standard:>=1.0.0", "file:4"])
+def test_every_form_of_a_version_is_taken(identifier):
+    assert resolve(identifier, None, (), HOST) == BuiltIn()
+
+
 def record(name, version, language):
     return AssetRecord(
         asset_id=(name + version + language).encode().hex().ljust(40, "0")[:40],

@@ -15,7 +15,8 @@ from tsd.assets.host import Host, mismatches
 from tsd.assets.versions import VersionRange, precedence
 from tsd.core.assets import AssetRecord
 from tsd.errors import AssetError
-from tsd.teraslice_bundles import public_name
+from tsd.shown import closest
+from tsd.teraslice_bundles import BUNDLES, public_name
 
 NEAREST = 5
 """How many versions a complaint names."""
@@ -41,7 +42,9 @@ def choose(identifier: str, candidates: Collection[AssetRecord], host: Host) -> 
     allowed = _range_of(identifier)
     fitting = [asset for asset in candidates if allowed.allows(asset.version)]
     if not fitting:
-        raise AssetError(f'No assets found for "{identifier}"{_others(candidates)}')
+        raise AssetError(
+            f'No assets found for "{identifier}"{_others(candidates) or _public_meant(identifier)}'
+        )
     runnable = [asset for asset in fitting if not mismatches(asset, host)]
     if not runnable:
         raise AssetError(_incompatible(identifier, fitting, host))
@@ -112,6 +115,11 @@ def _range_of(identifier: str) -> VersionRange:
 
 def _newest(asset: AssetRecord) -> Version:
     return precedence(asset.version)
+
+
+def _public_meant(identifier: str) -> str:
+    near = closest(name_of(identifier), BUNDLES, cutoff=0.8)
+    return f"; did you mean {near}?" if near else ""
 
 
 def _others(candidates: Collection[AssetRecord]) -> str:

@@ -7,7 +7,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from tests.support.files import read_all, source
-from tests.support.pipelines import REGISTRY, checked
+from tests.support.pipelines import REGISTRY, checked, make_pipeline
+from tests.support.pipelines import run as run_slice
 from tsd.core.letters import REPLAY_READER
 from tsd.errors import OperationError
 from tsd.operations.completion import is_whole
@@ -170,3 +171,30 @@ def test_the_harness_completes_the_output_of_a_job_that_ran_to_its_end(tmp_path)
     with JobHarness(job) as harness:
         harness.run_to_completion()
     assert (tmp_path / "out" / SUCCESS).exists()
+
+
+@pytest.mark.parametrize("partition_by", [[], ["k"]])
+def test_what_slices_wrote_that_were_not_made_again_is_removed(tmp_path, partition_by):
+    """An earlier controller had handed out five slices; the input became shorter, and then there were two."""
+    spec = {
+        "_op": "file_exporter",
+        "path": str(tmp_path),
+        "format": "ldjson",
+        "partition_by": partition_by,
+    }
+    pipeline = make_pipeline(spec)
+    for order in range(1, 6):
+        assert run_slice(pipeline, {"k": order}, {"k": -order}, order=order).state == "completed"
+    other = tmp_path / "other-execution.ldjson"
+    other.write_text("{}\n")
+    document = checked("list_reader", spec) | {"ex_id": "ex"}
+    runner = SlicerRunner(document, REGISTRY, OpContext(execution=document))
+
+    runner.complete()
+    assert len(read_all(source(tmp_path))) == 11
+    runner.complete({0: 2})
+
+    assert sorted(record["k"] for record in read_all(source(tmp_path)) if record) == [-2, -1, 1, 2]
+    assert other.exists()
+    assert (tmp_path / SUCCESS).exists()
+    assert len(list((tmp_path / ".tsd" / "slices").iterdir())) == (2 if partition_by else 0)

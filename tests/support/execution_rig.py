@@ -224,6 +224,7 @@ class ModelSlicer:
         self.completion_error = None
         self.completion_answers = True
         self.completions = 0
+        self.completed_with = None
 
     def start(self, recovery):
         """Go on where `recovery` says, if it says so."""
@@ -621,6 +622,7 @@ class Rig:
                     self.answer(lambda: self.slicer.make(action.room))
             case ev.CompleteOutput():
                 self.slicer.completions += 1
+                self.slicer.completed_with = action
                 if self.slicer.completion_answers:
                     self.answer(lambda: ev.OutputCompleted(self.slicer.completion_error))
             case ev.TellHooks():

@@ -213,7 +213,7 @@ class SlicerThread:
                 self._make(self._made_runner(), request)
                 return None
             case CompleteOutput():
-                return self._complete(self._made_runner())
+                return self._complete(self._made_runner(), request)
             case TellHooks():
                 self._tell_hooks(self._made_runner(), request)
                 return None
@@ -234,9 +234,9 @@ class SlicerThread:
         )
 
     @staticmethod
-    def _complete(runner: SlicerRunner) -> OutputCompleted:
+    def _complete(runner: SlicerRunner, request: CompleteOutput) -> OutputCompleted:
         try:
-            runner.complete()
+            runner.complete(request.last_orders if request.has_predecessor else None)
         except Exception as error:  # noqa: BLE001  the seam to user code: fails the execution
             return OutputCompleted(error_text(error))
         return OutputCompleted()

@@ -38,11 +38,14 @@ class ExecutionScope:
         is_whole: When it is completed all of the output is there. False for a replay, and for a recovery of
             some
             slices: what they add to was complete before, or still is not.
+        last_orders: At the end the order of the last slice of each slicer, if an earlier controller may have
+            handed out slices behind them: what these wrote is no part of the output. Else None.
         log: Of the controller.
     """
 
     execution: Mapping[str, Any]
     is_whole: bool
+    last_orders: Mapping[int, int] | None = None
     log: Any = attrs.field(factory=lambda: structlog.get_logger("tsd.operations"))
 
     @property
@@ -104,14 +107,18 @@ class Completion:
         for component, config in self._parts:
             component.begin_execution(config, self._scope)
 
-    def complete(self) -> None:
+    def complete(self, last_orders: Mapping[int, int] | None = None) -> None:
         """Tell that all slices are done.
+
+        Args:
+            last_orders: See `ExecutionScope`.
 
         Raises:
             Exception: What one of them raised.
         """
+        scope = attrs.evolve(self._scope, last_orders=last_orders)
         for component, config in self._parts:
-            component.complete_execution(config, self._scope)
+            component.complete_execution(config, scope)
 
 
 def _takes_part(definition: Definition) -> bool:

@@ -145,13 +145,16 @@ class SlicerRunner:
         """
         self._completion.begin()
 
-    def complete(self) -> None:
+    def complete(self, last_orders: Mapping[int, int] | None = None) -> None:
         """Tell all that write the output that every slice is recorded, and none is in error.
+
+        Args:
+            last_orders: See `ExecutionScope`.
 
         Raises:
             Exception: What one of them raised.
         """
-        self._completion.complete()
+        self._completion.complete(last_orders)
 
     def max_queue_length(self) -> int:
         """How many slices may wait for workers, as the slicer says now."""

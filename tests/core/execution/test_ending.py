@@ -388,6 +388,7 @@ def test_the_output_is_completed_when_all_is_recorded_and_before_the_report():
     rig.run_until(lambda: rig.slicer.completions)
 
     assert rig.states() == {"completed": 5}
+    assert rig.slicer.completed_with == ev.CompleteOutput({0: 5}, has_predecessor=False)
     rig.run(60)
     assert (rig.slicer.completions, rig.master.events()[-1]) == (1, "slicing_started")
     rig.feed(ev.OutputCompleted())
@@ -429,6 +430,7 @@ def test_the_next_controller_completes_the_output_again():
     rig.run_until(lambda: rig.exit)
 
     assert (rig.master.status, rig.slicer.completions) == ("completed", 2)
+    assert rig.slicer.completed_with == ev.CompleteOutput({0: 5}, has_predecessor=True)
 
 
 def test_a_stop_waits_for_the_output_no_longer_than_it_may():

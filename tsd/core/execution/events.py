@@ -199,7 +199,15 @@ class CompleteOutput:
     """Action, once: all slices are recorded and none is in error; complete the output of the job.
 
     Only after `SlicerInfo.completes`. A later generation may do it again. Answer: `OutputCompleted`.
+
+    Attributes:
+        last_orders: The order of the last slice of each slicer.
+        has_predecessor: There was another generation, which may have handed out slices behind them that were
+            not recorded, and that were not made again because the input had changed.
     """
+
+    last_orders: dict[int, int]
+    has_predecessor: bool
 
 
 @attrs.frozen

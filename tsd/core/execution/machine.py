@@ -585,7 +585,7 @@ class ExecutionMachine:
         if ending.event is LifecycleEvent.COMPLETED and self._completes and not ending.is_output_complete:
             if not ending.is_completing:
                 ending.is_completing = True
-                self._out.act(CompleteOutput())
+                self._out.act(CompleteOutput(self._slicing.last_orders, self._generation > 1))
             if now < ending.records_until:
                 return False
             # Somebody wants it to stop, and does not wait for the output any longer.

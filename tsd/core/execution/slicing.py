@@ -61,6 +61,11 @@ class Slicing:
         """Number on from where the slicers stood."""
         self._orders = {position.slicer_id: position.slicer_order for position in positions}
 
+    @property
+    def last_orders(self) -> dict[int, int]:
+        """The order of the last slice of each slicer."""
+        return dict(self._orders)
+
     def look_again(self) -> None:
         """Something changed that the length of the queue may depend on (the number of workers)."""
         self._look_again = True

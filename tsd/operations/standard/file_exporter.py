@@ -8,17 +8,21 @@ from urllib.parse import quote
 import attrs
 from typing_extensions import override
 
+from tsd.ids import slice_id
 from tsd.operations.apis import ApiFactory, api
 from tsd.operations.base import BatchProcessor, operation
 from tsd.operations.completion import ExecutionScope
 from tsd.operations.config import ApiConfig, OpConfig
 from tsd.operations.record import Record
+from tsd.operations.slicers import MAX_QUEUE_LENGTH
 from tsd.operations.standard.disk_storage import DiskStorage
 from tsd.operations.standard.file_options import WriterOptions
 from tsd.operations.standard.file_reader import check_linked_api
 from tsd.operations.standard.file_sender import FileSender
 from tsd.operations.standard.storage import Output
 
+_MOST_UNRECORDED = 2 * MAX_QUEUE_LENGTH
+"""More slices than can be on their way without a record: those that wait, and those that workers have."""
 _WRITERS = ("file_exporter", "file_sender_api")
 
 
@@ -61,8 +65,22 @@ def _begin(config: WriterOptions, scope: ExecutionScope) -> None:
 
 def _complete(config: WriterOptions, scope: ExecutionScope) -> None:
     """Set the mark that says that the output is complete."""
-    if config.path and not _output(config).complete(scope.ex_id, is_whole=scope.is_whole):
+    if not config.path:
+        return
+    output = _output(config)
+    if scope.last_orders is not None:
+        output.forget(scope.ex_id, _behind(scope.ex_id, scope.last_orders))
+    if not output.complete(scope.ex_id, is_whole=scope.is_whole):
         scope.log.warning("output.not_marked", path=config.path)
+
+
+def _behind(ex_id: str, last_orders: Mapping[int, int]) -> frozenset[str]:
+    """Ids of the slices that an earlier controller may have handed out behind the last ones."""
+    return frozenset(
+        slice_id(ex_id, slicer_id, order)
+        for slicer_id, last in last_orders.items()
+        for order in range(last + 1, last + 1 + _MOST_UNRECORDED)
+    )
 
 
 @api("file_sender_api", config=FileSenderApiConfig)

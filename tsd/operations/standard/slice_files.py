@@ -171,6 +171,29 @@ class SliceFiles:
             shutil.rmtree(self._work / key, ignore_errors=True)
             return _decode_agreement(path.read_bytes()).words
 
+    def forget(self, ex_id: str, slice_ids: Collection[str]) -> None:
+        """Remove all that attempts of these slices of an execution have committed.
+
+        Args:
+            ex_id: The execution; keys of its slices begin with it, then comes the id of the slice.
+            slice_ids: Ids of slices that are none; each as long as the others.
+
+        Raises:
+            OperationError: Something can not be removed.
+        """
+        begin, length = len(ex_id) + 1, len(next(iter(slice_ids), ""))
+
+        def is_one(name: str) -> bool:
+            return name.startswith(f"{ex_id}-") and name[begin : begin + length] in slice_ids
+
+        with self._told():
+            for path in [path for path in _entries(self._manifests) if is_one(path.name)]:
+                manifest = _decode(path.read_bytes())
+                self._remove([*manifest.files, *manifest.stale])
+                path.unlink()
+            for path in [path for path in _entries(self._root) if is_one(path.name)]:
+                path.unlink()
+
     def complete(self, ex_id: str, *, is_whole: bool) -> bool:
         """All slices of the execution are there: write `_SUCCESS`, which is empty, as the last file.
 
@@ -368,6 +391,10 @@ class SliceFiles:
             return os.fstat(fd).st_ino == path.stat().st_ino  # else it is the lock of a folder that is gone
         except (BlockingIOError, FileNotFoundError):
             return False
+
+
+def _entries(folder: Path) -> Iterator[Path]:
+    return folder.iterdir() if folder.is_dir() else iter(())
 
 
 def _move(temporary: Path, target: Path) -> None:

@@ -4,7 +4,7 @@ Formats and slicing work on bytes and know nothing of a file system. `DiskStorag
 the local disk; what is written here is what another place for whole objects would have to offer.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
@@ -87,6 +87,18 @@ class Output(Protocol):
 
         Raises:
             OperationError: The place can not be read or written.
+        """
+        ...
+
+    def forget(self, ex_id: str, slice_ids: Collection[str]) -> None:
+        """Remove all that attempts of these slices of an execution have committed.
+
+        Args:
+            ex_id: The execution; keys of its slices begin with it, then comes the id of the slice.
+            slice_ids: Ids of slices that are none.
+
+        Raises:
+            OperationError: Something can not be removed.
         """
         ...
 

@@ -140,6 +140,13 @@ def test_counts_are_read_from_digits_and_cut_to_whole(field, value, expected):
         ("env_vars", {"": 1}, "key must be not empty"),
         ("env_vars", {"A": ""}, 'value for key "A" must be not empty'),
         ("env_vars", {"A=B": 1}, "'A=B' can not be the name of an environment variable"),
+        (
+            "env_vars",
+            {"A": "x" * 3_000_000},
+            'variable "A" has 3,000,002 bytes, and an environment variable at most',
+        ),
+        ("env_vars", {"A": "é" * 65_535}, 'variable "A" has 131,072 bytes'),
+        ("env_vars", {f"A{i}": "x" * 50_000 for i in range(4)}, "has 200,012 bytes together"),
         ("env_vars", {"A": "\0"}, 'value for key "A" must have no null characters'),
         ("labels", ["a"], "must be object"),
         ("log_level", {}, "must be one of the following: trace,debug,info,warn,error,fatal"),

@@ -5,6 +5,7 @@ import select
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from contextlib import asynccontextmanager
 
 import attrs
@@ -284,9 +285,49 @@ def test_when_the_server_dies_its_children_are_reported_and_another_starts(tmp_p
     run_script(SERVER_DIES, tmp_path)
 
 
-def run_script(script: str, *arguments: object) -> None:
+FIRST_PROCESS = """
+import os, signal, subprocess, trio
+from tests.process.test_forkserver import child, run_to_end, setup
+from tests.support.waiting import wait_for
+from tsd.node.processes import NodeProcesses
+
+def states():
+    return subprocess.run(["ps", "-eo", "state=,args="], capture_output=True, text=True, check=True).stdout
+
+async def main():
+    processes = NodeProcesses(setup(), adopts=True)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(processes.run)
+        nursery.start_soon(processes.reap_adopted)
+        await run_to_end(processes, child("leave-zombies 15"))
+        # One that was never of this node, as of `docker exec`, comes to the first process too.
+        subprocess.run(["sh", "-c", "sleep 0.2 & sleep 500 &"], check=True)
+        processes.spawn(child("leave-zombies 300", 2))
+        await processes.events.receive()
+        os.kill(processes.server_pid, signal.SIGKILL)
+        await processes.events.receive()
+        await wait_for(lambda: "sleep 0." not in states(), "what was left behind has ended")
+        await wait_for(lambda: "defunct" not in states(), "all of it is reaped")
+        assert "sleep 500" in states(), "a stranger is left alone"
+        nursery.cancel_scope.cancel()
+
+assert os.getpid() == 1
+trio.run(main)
+"""
+_UNSHARE = ["unshare", "--pid", "--fork", "--mount-proc"]
+
+
+@pytest.mark.skipif(
+    subprocess.run([*_UNSHARE, "true"], capture_output=True, check=False).returncode != 0,
+    reason="no namespaces here",
+)
+def test_as_the_first_process_of_a_container_a_node_reaps():
+    run_script(FIRST_PROCESS, prefix=_UNSHARE)
+
+
+def run_script(script: str, *arguments: object, prefix: Sequence[str] = ()) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", script, *map(str, arguments)],
+        [*prefix, sys.executable, "-c", script, *map(str, arguments)],
         capture_output=True,
         text=True,
         timeout=60,
@@ -349,6 +390,8 @@ async def test_a_process_that_can_not_be_described_is_not_started():
         answer = await processes.events.receive()
 
         assert isinstance(answer, NotStarted)
+        assert answer.reason.startswith("its environment of 8,000,")
+        assert "make env_vars of the job and of the cluster smaller" in answer.reason
         assert (await run_to_end(processes, child("exit 0", 2))).exit_code == 0
 
 

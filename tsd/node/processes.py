@@ -6,6 +6,7 @@ ended by it.
 """
 
 import contextlib
+import errno
 import json
 import os
 import signal
@@ -187,7 +188,14 @@ class NodeProcesses:
         # Only a job environment or connections beyond all reason make a packet too long.
         match message:
             case Spawn():
-                await self._hear(NotStarted(proc_id=message.spec.proc_id, reason=str(error)))
+                reason = f"it can not be described to the fork server: {error}"
+                if error.errno == errno.EMSGSIZE:
+                    size_b = sum(len(f"{name}={value}") for name, value in message.spec.env.items())
+                    reason = (
+                        f"its environment of {size_b:,} characters is too large: make env_vars of the job and"
+                        f" of the cluster smaller ({error})"
+                    )
+                await self._hear(NotStarted(proc_id=message.spec.proc_id, reason=reason))
             case Setup():
                 _log.error("settings.not_passed_on", reason=str(error))
 

@@ -149,14 +149,31 @@ def flat_object(value: object) -> dict[str, Any]:
     return value
 
 
+VARIABLE_B_MAX = 128 * 1024 - 1
+"""Of `name=value`: Linux takes no longer one when a program is executed (execve(2))."""
+ENVIRONMENT_B_MAX = 192 * 1024
+"""Of all variables together: what describes a process goes to the fork server in one packet."""
+
+
 def environment(value: object) -> dict[str, Any]:
     """A flat object that can be the environment of a process."""
     variables = flat_object(value)
+    sizes_b = {name: len(f"{name}={entry}".encode("utf-8", "replace")) for name, entry in variables.items()}
     for name, entry in variables.items():
+        if sizes_b[name] > VARIABLE_B_MAX:
+            raise ValueError(
+                f'variable "{name[:80]}" has {sizes_b[name]:,} bytes, and an environment variable at most'
+                f" {VARIABLE_B_MAX:,}: put what is large into a file and name that"
+            )
         if "=" in name or "\0" in name:
             raise ValueError(f"{name[:80]!r} can not be the name of an environment variable")
         if "\0" in str(entry):
             raise ValueError(f'value for key "{name[:80]}" must have no null characters')
+    if sum(sizes_b.values()) > ENVIRONMENT_B_MAX:
+        raise ValueError(
+            f"has {sum(sizes_b.values()):,} bytes together, and the environment of a process at most"
+            f" {ENVIRONMENT_B_MAX:,}: put what is large into a file and name that"
+        )
     return variables
 
 

@@ -58,14 +58,19 @@ def _refuse(sign: str, left: Any, right: Any) -> ValueError:
     )
 
 
+def joined(left: str, right: str) -> str:
+    """Two texts behind each other."""
+    if len(left) + len(right) > MOST_CHARS:
+        raise ValueError(f"the text has more than {MOST_CHARS} characters")
+    return left + right
+
+
 def plus(left: Any, right: Any) -> Any:
     """The sum of two numbers, or two texts behind each other."""
     if left.__class__ in _NUMBERS and right.__class__ in _NUMBERS:
         return checked(left + right)
     if left.__class__ is str and right.__class__ is str:
-        if len(left) + len(right) > MOST_CHARS:
-            raise ValueError(f"the text has more than {MOST_CHARS} characters")
-        return left + right
+        return joined(left, right)
     raise ValueError(
         f"{_shown(left)} + {_shown(right)}: + takes two numbers or two texts, "
         f"not {type_of(left)} and {type_of(right)}"

@@ -58,6 +58,7 @@ _CONSTANTS = {"true": True, "false": False, "null": None}
 _HELPERS: Mapping[str, Any] = {
     "h_true": arithmetic.is_true,
     "h_checked": arithmetic.checked,
+    "h_joined": arithmetic.joined,
     "h_numbers": frozenset({int, float}),
     "h_text": str,
     "p_float": float,
@@ -376,7 +377,8 @@ class _Builder:
             first = left.checked() if isinstance(node.op, ast.Mult) else left.node
             second = right.node if isinstance(node.op, ast.Add | ast.Sub) else right.checked()
             return _Code(ast.BinOp(left=first, op=node.op, right=second), _NUMBER, is_open=True)
-        called = _call(f"h_{type(node.op).__name__}", left.checked(), right.checked())
+        name = "joined" if is_sum and left.kind == right.kind == _TEXT else type(node.op).__name__
+        called = _call(f"h_{name}", left.checked(), right.checked())
         kind = _NUMBER if not is_sum else _TEXT if _TEXT in (left.kind, right.kind) else _ANY
         return _Code(called, kind)
 

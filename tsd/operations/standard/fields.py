@@ -40,6 +40,11 @@ class SetField(WindowProcessor):
     @override
     def apply(self, records: list[Record]) -> list[Record]:
         field, value, overwrite = self.config.field, self.config.value, self.config.overwrite
+        if "." not in field and not isinstance(value, list | dict):
+            for record in records:
+                if overwrite or field not in record:
+                    record[field] = value
+            return records
         kept = []
         for record in records:
             if overwrite or get_path(record, field) is MISSING:
@@ -74,8 +79,11 @@ class CopyField(WindowProcessor):
             value = get_path(record, source)
             if value is not MISSING and value is not None:
                 try:
-                    # a copy: what is changed in one place later must not change in the other
-                    set_path(record, destination, cloned(value))
+                    if (
+                        value.__class__ is not str
+                    ):  # what is changed in one place must not change in the other
+                        value = cloned(value)
+                    set_path(record, destination, value)
                 except RECORD_FAULTS as error:
                     self.reject(record, told(error))
                     continue

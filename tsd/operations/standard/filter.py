@@ -214,17 +214,35 @@ class Filter(BatchProcessor):
 
     @override
     def on_batch(self, records: list[Record]) -> list[Record]:
-        wanted, matches, rules = self.config.keeps_matches, self._matches, self._rules
-        kept: list[Record] = []
-        removed: list[Record] = []
+        wanted = self.config.keeps_matches
+        try:  # all at once is quicker, and nearly always right
+            found = list(map(self._matches, records))
+            if self._rules:
+                found = [self._is_excepted(r) or m is wanted for r, m in zip(records, found, strict=True)]
+                wanted = True
+        except RECORD_FAULTS:
+            records, found = self._testable(records)
+            wanted = True
+        kept = [record for record, is_match in zip(records, found, strict=True) if is_match is wanted]
+        if self.config.filtered_to_dead_letter_queue:
+            for record, is_match in zip(records, found, strict=True):
+                if is_match is not wanted:
+                    self.reject(record, "the record was filtered out")
+        return kept
+
+    def _is_excepted(self, record: Record) -> bool:
+        return any(rule(record) for rule in self._rules)
+
+    def _testable(self, records: list[Record]) -> tuple[list[Record], list[bool]]:
+        """The records that can be tested, and whether each stays; the others are rejected."""
+        tested: list[Record] = []
+        stays: list[bool] = []
         for record in records:
             try:
-                stays = matches(record) is wanted or (rules and any(rule(record) for rule in rules))
+                is_kept = self._matches(record) is self.config.keeps_matches or self._is_excepted(record)
             except RECORD_FAULTS as error:
                 self.reject(record, told(error))
-                continue
-            (kept if stays else removed).append(record)
-        if self.config.filtered_to_dead_letter_queue:
-            for record in removed:
-                self.reject(record, "the record was filtered out")
-        return kept
+            else:
+                tested.append(record)
+                stays.append(is_kept)
+        return tested, stays

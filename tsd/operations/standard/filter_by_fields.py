@@ -41,8 +41,14 @@ class FilterByRequiredFields(BatchProcessor):
 
     @override
     def on_batch(self, records: list[Record]) -> list[Record]:
-        readers, wanted = self._readers, not self.config.invert
+        fields, readers, wanted = self.config.required_fields, self._readers, not self.config.invert
         combine = all if self.config.filter_type == "AND" else any
+        if not any("." in field for field in fields):
+            return [
+                record
+                for record in records
+                if combine([record.get(field) is not None for field in fields]) is wanted
+            ]
         return [
             record for record in records if combine(read(record) is not None for read in readers) is wanted
         ]

@@ -27,12 +27,13 @@ _PYTHON_WORDS = (b"None", b"True", b"False", b"undefined")
 _PARSERS = "JSON is malformed: "
 
 
-def json_reason(data: bytes, error: BaseException) -> str:
-    """Why bytes are no JSON.
+def json_reason(data: bytes, error: BaseException, *, is_line: bool = True) -> str:
+    """Why bytes are no JSON object.
 
     Args:
         data: What was decoded.
         error: What the decoder raised.
+        is_line: They are a line of a file with a record in each line.
     """
     if isinstance(error, RecursionError):
         return "the JSON is nested too deep: about 1,000 levels can be read"
@@ -46,7 +47,7 @@ def json_reason(data: bytes, error: BaseException) -> str:
     found = _BYTE.search(text)
     at = int(found[1]) if found else None
     if isinstance(error, msgspec.ValidationError) and "got `" in text:
-        return _no_object(data, text)
+        return _no_object(data, text, is_line=is_line)
     if ("truncated" in text or "surrogate" in text) and (half := _HALF_PAIR.search(data)):
         return (
             f"half of a surrogate pair ({half[0].decode()}) stands alone in a text, which is no Unicode: "
@@ -55,7 +56,7 @@ def json_reason(data: bytes, error: BaseException) -> str:
     hint = _hint(data, at)
     if "truncated" in text:
         text = "it ends too early"
-    elif "trailing characters" in text and data.lstrip()[:1] == b"{":
+    elif is_line and "trailing characters" in text and data.lstrip()[:1] == b"{":
         hint = hint or (
             "; lines end with a carriage return alone: set line_delimiter to it"
             if b"\r" in data.strip()
@@ -64,15 +65,13 @@ def json_reason(data: bytes, error: BaseException) -> str:
     return f"it is no JSON: {text.removeprefix(_PARSERS)}{hint}"
 
 
-def _no_object(data: bytes, text: str) -> str:
+def _no_object(data: bytes, text: str, *, is_line: bool) -> str:
     kind = {b"[": "array", b'"': "string", b"t": "boolean", b"f": "boolean", b"n": "null"}.get(
         data.lstrip()[:1], "number"
     )
     if kind == "array":
-        return (
-            "a record is a JSON object, not an array: set format to json if a file is one JSON document, "
-            "whose elements are the records"
-        )
+        advice = ": set format to json if the file is one JSON document, whose elements are the records"
+        return f"a record is a JSON object, not an array{advice if is_line else ''}"
     if "Object" in text or "object" in text.partition("got `")[0]:
         return f"a record is a JSON object, not {kind if kind == 'null' else f'a {kind}'}"
     return f"it is no JSON that can be read: {text}"

@@ -109,10 +109,7 @@ class Decoder:
         records = []
         for line in lines:
             if line.strip(_JSON_BLANKS):
-                try:
-                    records.append(Record(_object(line)))
-                except RECORD_FAULTS as error:
-                    refuse(line, at, json_reason(line, error))
+                records += self._element(line, at, refuse)
             at += len(line) + len(self._delimiter)
         return records
 
@@ -126,7 +123,7 @@ class Decoder:
             value = _any(data)
         except RECORD_FAULTS as error:
             if not is_array:
-                raise DamagedError(self._whole_reason(data, at, error)) from error
+                raise DamagedError(self._whole_reason(data, at, error)) from None  # it has all of its words
         else:
             if isinstance(value, dict):
                 return [Record(value)]
@@ -141,19 +138,21 @@ class Decoder:
             for offset, text in elements(data):
                 found.append((offset, text))
         except DamagedError as error:
-            raise DamagedError(f"it is no JSON: {error}{_ldjson_hint(data)}") from error
+            raise DamagedError(f"it is no JSON: {error}{_ldjson_hint(data)}") from None
         return [record for offset, text in found for record in self._element(text, at + offset, refuse)]
 
     def _element(self, text: bytes, at: int, refuse: Refuse) -> list[Record]:
+        """The record that some JSON is; none when it was refused."""
         try:
             return [Record(_object(text))]
         except RECORD_FAULTS as error:
-            reason = json_reason(text, error) if text else "a comma has no element beside it"
-            refuse(text, at, reason.partition(": set format to json")[0])
-            return []
+            reason = json_reason(text, error, is_line=self._options.format == "ldjson")
+        # out here, so that the words of the parser are not told as a cause
+        refuse(text, at, reason if text.strip() else "a comma has no element beside it")
+        return []
 
     def _whole_reason(self, data: bytes, at: int, error: BaseException) -> str:
-        reason = json_reason(data, error)
+        reason = json_reason(data, error, is_line=False)
         if isinstance(error, RecursionError) or not reason.startswith("it is no JSON"):
             return f"it is no JSON: {reason}"
         byte = reason.partition("(byte ")[2].partition(")")[0]

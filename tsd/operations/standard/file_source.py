@@ -17,7 +17,7 @@ from tsd.operations.standard.csv_cuts import LONGEST_CELL_B, Cut, cut_rows
 from tsd.operations.standard.file_decode import BOM, Decoder
 from tsd.operations.standard.file_options import ReaderOptions, Reject
 from tsd.operations.standard.file_tables import TableDecoder, grammar_of
-from tsd.operations.standard.foreign import HEAD_B, compression_of, fault_of
+from tsd.operations.standard.foreign import HEAD_B, compression_of, document_of, fault_of
 from tsd.operations.standard.fragment_places import Front, Lines, Refusals, Refuse, place_of
 from tsd.operations.standard.storage import DamagedError, Found, Storage, StoredFile
 
@@ -213,7 +213,7 @@ class FileSource:
         head = file.read_at(0, min(total, HEAD_B))
         told = self._options.compression
         if told == "none":
-            fault = fault_of(head)
+            fault = fault_of(head) or document_of(head, self._options.format)
             if fault is not None:
                 raise DamagedError(fault)
         elif (found := compression_of(head)) not in (None, told):

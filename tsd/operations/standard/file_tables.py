@@ -202,7 +202,9 @@ class TableDecoder:
         except csv.Error as error:
             reason = _LOOSE_BREAK if "new-line" in str(error) else f"it is no row: {error}"
             if is_header and not any(text.strip("\r") for text in place.items[:index]):
-                raise DamagedError(f"its header can not be read: {reason}") from error
+                raise DamagedError(
+                    f"its header can not be read: {reason}"
+                ) from None  # it has all of its words
             place.faults[index] = reason
             return []
 

@@ -29,6 +29,8 @@ _MARKS = (
 _WIDE = (("UTF-32LE", 4, 0), ("UTF-32BE", 4, 3), ("UTF-16LE", 2, 0), ("UTF-16BE", 2, 1))
 """Encodings, with the bytes of a letter, and which of them a Latin letter has in it."""
 _FEW_LETTERS = 4
+_MARKUP = (b"<!doctype html", b"<html", b"<?xml")
+_MARKUP_B = 20
 
 
 def compression_of(head: bytes) -> str | None:
@@ -57,6 +59,23 @@ def fault_of(head: bytes) -> str | None:
             return _convert(encoding)
     wide = _wide_encoding(head)
     return None if wide is None else _convert(wide)
+
+
+def document_of(head: bytes, form: str | None) -> str | None:
+    """Why text can not be of a format: it is a document of another kind, no line of which is a record.
+
+    Args:
+        head: As in `fault_of`.
+        form: The format that the reader was told.
+    """
+    text = head.removeprefix(b"\xef\xbb\xbf").lstrip(b" \t\r\n")
+    if form != "raw" and text[:_MARKUP_B].lower().startswith(_MARKUP):
+        return "it is HTML or XML, which is not supported"
+    first, _, rest = text.partition(b"\n")
+    second = rest.lstrip().partition(b"\n")[0].rstrip()
+    if form == "ldjson" and first.rstrip() in (b"[", b"{") and second and not second.endswith(b"}"):
+        return "it is one JSON document over several lines: set format to json"
+    return None
 
 
 def _convert(encoding: str) -> str:

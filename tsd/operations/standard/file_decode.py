@@ -85,6 +85,8 @@ class Decoder:
         if options.is_table and options.remove_header and not (columns or options.fields):
             refuse(data, at, "the names of its columns were not kept: let fields have them")
             return []
+        if options.fields and set(columns) != set(options.fields):
+            columns = options.fields  # they are others now; of the same ones the header had the order
         # an offset of 0 would have a byte order mark looked for, which was taken away when it was read
         return self.decode([data], refuse, at=max(at, 1), has_header=False, columns=columns)
 

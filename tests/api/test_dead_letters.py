@@ -188,3 +188,73 @@ def test_a_replay_that_is_started_again_has_nothing_to_do(cluster, api, rejected
 
     cluster.wait_status(again["ex_id"], "completed")
     assert cluster.records(again["ex_id"]) == []
+
+
+def file_job(path, out, form, **options):
+    reader = {
+        "_op": "file_reader",
+        "path": str(path),
+        "format": form,
+        "_dead_letter_action": "store",
+        **options,
+    }
+    exporter = {"_op": "file_exporter", "path": str(out), "format": "ldjson", "durable": False}
+    return {"name": "files", "workers": 1, "operations": [reader, exporter]}
+
+
+def lines_of(folder):
+    texts = [path.read_text() for path in folder.iterdir() if path.is_file() and path.suffix == ".ldjson"]
+    return sorted(line for text in texts for line in text.splitlines())
+
+
+@pytest.mark.parametrize(
+    ("form", "data"),
+    [("ldjson", b'{"a":1}\n{"a":2,}\n'), ("csv", b"a,b\n1,2\n3,x\ry\n"), ("json", b'[{"a":1},5]')],
+)
+def test_what_a_reader_rejected_is_read_again_and_never_becomes_an_empty_record(
+    cluster, api, tmp_path, form, data
+):
+    (tmp_path / "in").write_bytes(data)
+    job_id, ex_id = cluster.post_job(file_job(tmp_path / "in", tmp_path / "out", form))
+    cluster.wait_status(ex_id, "completed")
+    (letter,) = api.get(f"/ex/{ex_id}/dead_letters").json()
+    before = lines_of(tmp_path / "out")
+    assert (letter["form"], letter["metadata"]["path"]) == ("text", str(tmp_path / "in"))
+    assert letter["metadata"]["line"] == data.count(b"\n", 0, letter["metadata"]["byte_offset"]) + 1
+
+    made = api.post(f"/jobs/{job_id}/dead_letters/_replay").json()
+    cluster.wait_status(made["ex_id"], "completed")
+
+    assert lines_of(tmp_path / "out") == before
+    (again,) = api.get(f"/ex/{made['ex_id']}/dead_letters").json()
+    assert (again["record"], again["operation"]) == (letter["record"], "dead_letter_reader")
+
+
+def test_what_a_mended_job_reads_comes_home(cluster, api, tmp_path):
+    (tmp_path / "in").write_text('a,b\n1,2\n3,"4\n')
+    job = file_job(tmp_path / "in", tmp_path / "out", "csv")
+    job_id, ex_id = cluster.post_job(job)
+    cluster.wait_status(ex_id, "completed")
+    job["operations"][0]["extra_args"] = {"quote": "off"}
+    assert api.put(f"/jobs/{job_id}", json=job).status_code == 200
+
+    made = api.post(f"/ex/{ex_id}/dead_letters/_replay").json()
+    cluster.wait_status(made["ex_id"], "completed")
+
+    assert lines_of(tmp_path / "out") == ['{"a":"1","b":"2"}', '{"a":"3","b":"\\"4"}']
+    assert api.get(f"/ex/{made['ex_id']}/dead_letters").json() == []
+
+
+def test_what_no_reader_can_read_again_is_refused_and_not_marked(cluster, api, tmp_path):
+    (tmp_path / "in").write_text('{"a":2,}\n')
+    job = file_job(tmp_path / "in", tmp_path / "out", "ldjson")
+    job_id, ex_id = cluster.post_job(job)
+    cluster.wait_status(ex_id, "completed")
+    job["operations"][0] = {"_op": "batches", "size": 1, "per": 1}
+    assert api.put(f"/jobs/{job_id}", json=job).status_code == 200
+
+    answer = api.post(f"/jobs/{job_id}/dead_letters/_replay")
+
+    assert answer.status_code == 409
+    assert "it is no record" in answer.json()["message"]
+    assert "replayed" not in api.get(f"/ex/{ex_id}/dead_letters").json()[0]

@@ -369,3 +369,16 @@ def test_the_sample_of_a_file_that_is_the_same_is_taken_once_it_is_old(tmp_path,
         os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
     with pytest.raises(SourceChanged):
         files.read(last)
+
+
+@pytest.mark.parametrize(
+    ("form", "options"),
+    [("ldjson", {}), ("raw", {"line_delimiter": "\r"}), ("raw", {"compression": "gzip"}), ("csv", {})],
+)
+def test_slices_that_run_again_under_options_that_move_records_are_refused(tmp_path, form, options):
+    """A recovery runs them before its slicer can say so."""
+    _, last = half_read(tmp_path)
+
+    with pytest.raises(SourceChanged, match="this slice of file .* was cut by others: .*it was"):
+        source(tmp_path, form, **options).read(last)
+    assert len(source(tmp_path, "raw", size=1, max_decompressed=5).read(last)) == 13

@@ -7,7 +7,7 @@ from typing import Any
 import attrs
 from typing_extensions import override
 
-from tsd.errors import CannotResume, NonRetryable, OperationError
+from tsd.errors import CannotResume, NonRetryable, OperationError, SourceChanged
 from tsd.operations.dates import now_ms
 from tsd.operations.record import Record
 from tsd.operations.resuming import ORIGIN_KEY, Origin, Passed, version_of
@@ -39,6 +39,7 @@ class FileSource:
             storage: Where the files are.
         """
         self._options = options
+        self._boundaries = options.boundaries
         self._reject = reject
         self._storage = storage
         self._decoder = Decoder(options)
@@ -160,6 +161,7 @@ class FileSource:
         with self._storage.open(path) as file:
             if version:
                 file.verify(total, version)
+                self._check_options(request)
             try:
                 records = self._records(file, request)
             except DamagedError as error:
@@ -171,6 +173,16 @@ class FileSource:
         now = now_ms()
         Record.stamp(records, {**_place(request), "_createTime": now, "_processTime": now})
         return records
+
+    def _check_options(self, request: Mapping[str, Any]) -> None:
+        """Refuse a slice that was cut by options under which it means something else."""
+        if request[ORIGIN_KEY].get("options") != self._boundaries:
+            try:
+                Origin.of_last(request).check_options(self._boundaries)
+            except CannotResume as error:
+                raise SourceChanged(
+                    f"this slice of file {request['path']} was cut by others: {error}"
+                ) from None
 
     def _records(self, file: StoredFile, request: Mapping[str, Any]) -> list[Record]:
         options = self._options

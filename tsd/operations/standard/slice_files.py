@@ -211,6 +211,8 @@ class SliceFiles:
             return False
         aside, mark = self._aside(ex_id), self._root / SUCCESS
         with self._told():
+            if self._work.is_dir():
+                self.recover()
             if is_whole:
                 mark.touch()
             elif aside.exists():

@@ -180,9 +180,7 @@ class FileSource:
             try:
                 Origin.of_last(request).check_options(self._boundaries)
             except CannotResume as error:
-                raise SourceChanged(
-                    f"this slice of file {request['path']} was cut by others: {error}"
-                ) from None
+                raise SourceChanged(f"a slice of file {request['path']} cannot be read: {error}") from None
 
     def _records(self, file: StoredFile, request: Mapping[str, Any]) -> list[Record]:
         options = self._options

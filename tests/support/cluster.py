@@ -130,6 +130,9 @@ class Controller:
     stats: ExecutionStats = attrs.field(factory=ExecutionStats)
     counts: ControllerCounts = attrs.field(factory=ControllerCounts)
     is_silent: bool = False
+    connected: tuple = ()
+    never_reached_by: tuple = ()
+    """Hosts whose workers can not reach it."""
     lazy: bool = False
     is_replaceable: bool = True
 
@@ -166,7 +169,7 @@ class Controller:
             generation=spec.generation,
             sent_at=now,
             revision=self.revision,
-            workers=(),
+            workers=self.connected,
             lost_workers=self.lost,
             exits_seen=tuple(self.exits),
             stats=self.stats,
@@ -518,6 +521,14 @@ class Cluster:
             return
         if host.is_cut or controller.is_silent or peer in self.cut:
             return
+        controller.connected = tuple(
+            proc_id
+            for each in self.hosts.values()
+            for proc_id, spec in each.running.items()
+            if each.node_id not in controller.never_reached_by
+            and (spec.ex_id, spec.generation) == (controller.spec.ex_id, controller.spec.generation)
+            and spec.number
+        )
         for message in controller.messages(self.now):
             if isinstance(message, StatusReport):
                 if quick and message.seq in controller.said:

@@ -38,6 +38,8 @@ _ADDRESS_FORM = rf"tcp://[^\s/{_ODD}]+:{_PORT_FORM}"
 
 Number = Annotated[int, Meta(ge=0, le=NUMBER_MAX)]
 """Something that is counted, from 0."""
+Order = Annotated[int, Meta(ge=0, le=NUMBER_MAX // 2)]
+"""Of a slice that is recorded; its slicer goes on counting from there."""
 Signed = Annotated[int, Meta(ge=-(2**62), le=2**62)]
 """A sum of numbers that came and went."""
 Revision = Annotated[int, Meta(ge=-1, lt=NUMBER_MAX)]

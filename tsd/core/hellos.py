@@ -43,6 +43,10 @@ class Hellos:
         """Whether to say hello now, when that has no answer yet."""
         return now >= self._due_at and (self._is_up or not self._is_waiting)
 
+    def look_at(self, now: float) -> float:
+        """When to ask again whether one is due, if it is not now."""
+        return max(now + self.beat_s, min(self._due_at, now + HELLO_PAUSE_MAX_S))
+
     def said(self, now: float) -> None:
         """One was said."""
         longest_s = max(HELLO_PAUSE_MAX_S, self.beat_s)

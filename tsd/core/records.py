@@ -6,7 +6,7 @@ from typing import Annotated
 import attrs
 from msgspec import Meta
 
-from tsd.core.fields import Milliseconds, Name, Number, Signed
+from tsd.core.fields import Milliseconds, Name, Number, Order, Signed
 
 
 class Status(StrEnum):
@@ -109,7 +109,7 @@ slices it runs again. (source execution, slicer_id, slicer_order) identifies the
 is the one that `tsd.ids.slice_id` derives. `analytics` is JSON of the per-operation arrays, or None.
 """
 
-UnfinishedSlice = tuple[_Source, Number, Number, _State, Milliseconds, str, Number, str | None]
+UnfinishedSlice = tuple[_Source, Number, Order, _State, Milliseconds, str, Number, str | None]
 """One stored slice that is to be run again:
 
 (source, slicer_id, slicer_order, state, created_ms, request, retry_count, slice_id)
@@ -130,7 +130,7 @@ class SlicerPosition:
     """
 
     slicer_id: Number
-    slicer_order: Number
+    slicer_order: Order
     last_slice: str | None
 
 

@@ -80,8 +80,9 @@ def node_document(view: NodeView) -> Document:
 
 def _process(view: ActiveView) -> Document:
     document = attrs.asdict(view)
-    if not view.assets:
-        del document["assets"]
+    for name in ("assets", "problem"):
+        if not document[name]:
+            del document[name]
     return document
 
 

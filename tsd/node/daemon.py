@@ -44,6 +44,7 @@ from tsd.mesh.counts import counts_of
 from tsd.mesh.drive import Driver, follow_link
 from tsd.mesh.endpoint import Dialer, Sent
 from tsd.mesh.options import mesh_options
+from tsd.mesh.reach import Reach
 from tsd.mesh.socket import dial_tcp
 from tsd.node import fork_messages
 from tsd.node.library import Library
@@ -235,6 +236,14 @@ class NodeShell:
         self._status = ""
         self._machine = NodeMachine(settings=self._machine_settings())
         self._driver: Driver[NodeEffects] = Driver(self._machine, tick=Tick(), perform=self._perform)
+        self._reach = Reach(
+            dialer,
+            self._master,
+            on_absent=lambda reason, seconds: _log.warning(
+                "node.no_master", master=self._master, reason=reason, elapsed_s=seconds
+            ),
+            on_present=lambda seconds: _log.info("node.master_found", master=self._master, elapsed_s=seconds),
+        )
 
     def _machine_settings(self) -> NodeSettings:
         settings = self.reloading.settings
@@ -261,6 +270,7 @@ class NodeShell:
             self._preparing = nursery
             self._driver.feed(LinkChanged(is_up=self._dialer.is_up))
             nursery.start_soon(follow_link, self._dialer, self._driver)
+            nursery.start_soon(self._reach.watch)
             for task in (self._hear_master, self._hear_processes, self._take_signals, self._driver.keep_time):
                 nursery.start_soon(task)
             end = await self._driver.wait_end()
@@ -291,6 +301,7 @@ class NodeShell:
                 self._driver.end(action.code, action.reason)
         self._library.release(self._machine.processes)
         self._note_welcome()
+        self._reach.note(is_present=self._machine.is_welcome)
         self._tell_status()
 
     async def _prepare(self, spec: ProcessSpec) -> None:

@@ -42,6 +42,7 @@ from tsd.mesh.drive import Driver, follow_link, perform_effects
 from tsd.mesh.endpoint import Dialer, Sent
 from tsd.mesh.limits import limits_of
 from tsd.mesh.options import mesh_options
+from tsd.mesh.reach import Reach
 from tsd.mesh.socket import dial_tcp
 from tsd.observe import log
 from tsd.observe.blackbox import CRASHED, BlackBox
@@ -150,14 +151,28 @@ class WorkerShell:
             limits=limits_of(settings),
         )
         self._driver: Driver[Effects] = Driver(self._machine, tick=Tick(), perform=self._perform)
+        self._was_connected = False
+        self._reach = Reach(
+            dialer,
+            spec.dial,
+            on_absent=lambda reason, seconds: _log.warning(
+                "worker.no_controller", address=spec.dial, reason=reason, elapsed_s=seconds
+            ),
+            on_present=lambda seconds: _log.info(
+                "worker.controller_found", address=spec.dial, elapsed_s=seconds
+            ),
+        )
 
     async def run(self) -> int:
         """Work until the machine says that it is over; returns the exit code."""
         self._driver.feed(LinkChanged(is_up=self._dialer.is_up))
         self._nursery.start_soon(follow_link, self._dialer, self._driver)
+        self._nursery.start_soon(self._reach.watch)
         for task in (self._receive, self._take_words, self._driver.keep_time):
             self._nursery.start_soon(task)
         end = await self._driver.wait_end()
+        if end.code and not self._was_connected:
+            self._box.say(f"{end.reason}; it dials {self._spec.dial}")
         _log.info("worker.ending", reason=end.reason, code=end.code)
         if not self._has_crashed:
             await self._close_operator()
@@ -185,6 +200,9 @@ class WorkerShell:
     def _perform(self, effects: Effects) -> None:
         self._box.note_alive()
         perform_effects(effects, self._driver, send=self._send, act=self._act)
+        is_welcomed = self._machine.is_welcomed
+        self._was_connected = self._was_connected or is_welcomed
+        self._reach.note(is_present=is_welcomed)
 
     def _send(self, _peer: str, message: Message) -> Sent:
         if self._tidings is not None:

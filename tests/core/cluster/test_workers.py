@@ -275,3 +275,52 @@ def test_a_late_word_about_a_worker_that_was_replaced_changes_nothing():
     cluster.settle()
 
     assert cluster.workers("x") == ["x/1/w1.2"]
+
+
+def with_blocked_host():
+    """A cluster with the controller of `x` on one host; workers on the other one can not reach it."""
+    cluster = Cluster(a=2, b=2)
+    cluster.start("x", 3)
+    controller = cluster.controller("x")
+    home = cluster.controller_host("x").node_id
+    away = "b" if home == "a" else "a"
+    controller.never_reached_by = (away,)
+    cluster.run(8)
+    return cluster, controller, away
+
+
+def problems(cluster):
+    return {each.problem for node in cluster.master.cluster_state().values() for each in node.active}
+
+
+def test_a_worker_that_its_controller_does_not_know_is_told_with_node_and_address():
+    cluster, _, away = with_blocked_host()
+
+    lonely = sorted(proc_id for proc_id in cluster.host(away).running if "/w" in proc_id)
+    words = f"worker {lonely[0]} on node {away} is not connected to its controller at tcp://10.0.0.1:45680"
+    assert words in problems(cluster)
+    assert "" in problems(cluster), "the others are well"
+    assert words in cluster.master.waiting_reason("x")
+    told = [each.facts for each in cluster.log if each.event == "worker.unconnected"]
+    assert sorted(each["proc_id"] for each in told) == lonely, "once each"
+
+
+def test_an_execution_that_fails_for_want_of_workers_names_those_that_are_not_connected():
+    cluster, controller, away = with_blocked_host()
+
+    controller.report("failed", "No workers have connected to slicer in the allotted time")
+    cluster.run(2)
+
+    reason = cluster.store.records["x"].failure_reason
+    assert reason.startswith("No workers have connected to slicer in the allotted time: worker x/1/w")
+    assert f"on node {away} is not connected to its controller at tcp://10.0.0.1:45680" in reason
+
+
+def test_workers_that_connect_later_are_no_problem_any_more():
+    cluster, controller, _ = with_blocked_host()
+
+    controller.never_reached_by = ()
+    cluster.run(2)
+
+    assert problems(cluster) == {""}
+    assert cluster.master.waiting_reason("x") == ""

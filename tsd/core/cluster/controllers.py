@@ -9,6 +9,7 @@ from tsd.core.cluster.membership import Members
 from tsd.core.cluster.records import ClusterSettings
 from tsd.core.cluster.reports import take_report
 from tsd.core.cluster.roster import Roster
+from tsd.core.cluster.unconnected import tell_unconnected
 from tsd.core.counts import ControllerCounts
 from tsd.core.fields import REVISION_FAR
 from tsd.core.messages import (
@@ -140,6 +141,8 @@ class ControllerDesk:
         assert controller is not None
         execution.take_stats(beat.stats, out)
         controller.is_replaceable = beat.replaceable
+        controller.connected = frozenset(beat.workers)
+        tell_unconnected(execution, out, now)
         if controller.is_revoked:
             out.send(controller.proc_id, Refused(reason=f"node {controller.node_id} was lost"))
             return

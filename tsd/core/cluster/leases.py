@@ -72,6 +72,8 @@ class Controller:
         is_replaceable: Another generation could go on where it is, as it says; None before it has said so.
         has_told_staying: It was told that it can not leave a drained node.
         report_seq: The last status report that was taken in.
+        connected: Workers that are connected to it, as it said last; None before it has said so.
+        told_unconnected: Workers of which it was logged that they are not.
         gap_seq: A report that did not fit and seemed to have overtaken another; taken as it is next time.
     """
 
@@ -90,6 +92,8 @@ class Controller:
     has_told_staying: bool = False
     report_seq: int = 0
     gap_seq: int = 0
+    connected: frozenset[str] | None = None
+    told_unconnected: set[str] = attrs.field(factory=set)
 
     @property
     def may_leave(self) -> bool:

@@ -60,6 +60,7 @@ from tsd.core.cluster.records import ClusterSettings, Drain, ExecutionRecord
 from tsd.core.cluster.requests import change_execution
 from tsd.core.cluster.roster import Roster
 from tsd.core.cluster.stopping import check_stopped
+from tsd.core.cluster.unconnected import unconnected_workers
 from tsd.core.cluster.views import (
     Capacity,
     ClusterFigures,
@@ -202,7 +203,11 @@ class ClusterMachine:
 
     def cluster_state(self) -> dict[str, NodeView]:
         """All nodes by id."""
-        return {node_id: view_node(node) for node_id, node in sorted(self._members.nodes.items())}
+        problems: dict[str, str] = {}
+        for execution in self._roster:
+            problems |= unconnected_workers(execution, self._now)
+        nodes = sorted(self._members.nodes.items())
+        return {node_id: view_node(node, problems) for node_id, node in nodes}
 
     def nodes(self) -> list[NodeView]:
         """All nodes, by id; also those that are away and to be drained."""
@@ -225,7 +230,7 @@ class ClusterMachine:
     def waiting(self, limit: int) -> list[WaitingView]:
         """The oldest executions of which something does not run yet, at most `limit`."""
         room = self._room()
-        reasons = ((each, waiting_reason(each, room)) for each in self._roster.in_order())
+        reasons = ((each, self._why(each, room)) for each in self._roster.in_order())
         found = (
             WaitingView(
                 ex_id=each.ex_id,
@@ -260,7 +265,7 @@ class ClusterMachine:
     def waiting_reason(self, ex_id: str) -> str:
         """Why something of the execution does not run yet; empty when nothing is missing."""
         execution = self._roster.get(ex_id)
-        return waiting_reason(execution, self._room()) if execution else ""
+        return self._why(execution, self._room()) if execution else ""
 
     def cluster_stats(self) -> ClusterStats:
         """Sums over all executions since the master started."""
@@ -302,6 +307,12 @@ class ClusterMachine:
         )
 
     # --- the master's own clock ---------------------------------------------------------------
+
+    def _why(self, execution: Execution, room: Floor) -> str:
+        """Why not all of an execution works."""
+        return waiting_reason(execution, room) or "; ".join(
+            unconnected_workers(execution, self._now).values()
+        )
 
     def _not_sent(self, event: NotSent, out: Outbox, now: float) -> None:
         if not event.unreachable:

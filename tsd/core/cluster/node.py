@@ -477,7 +477,7 @@ class NodeMachine:
             elif self._hellos.is_due(self._now):
                 self._say_hello()
             else:
-                self._beat_at = self._now + self._beat_s
+                self._beat_at = self._hellos.look_at(self._now)
         if self._leave_by is not None and self._now >= self._leave_by + KILL_MARGIN_S:
             self._finish()
 

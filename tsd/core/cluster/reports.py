@@ -4,6 +4,7 @@ import attrs
 
 from tsd.core.cluster.events import Outbox
 from tsd.core.cluster.executions import Execution
+from tsd.core.cluster.unconnected import with_unconnected
 from tsd.core.execution.lifecycle import TRANSITIONS, LifecycleEvent
 from tsd.core.messages import StatusReport
 from tsd.core.records import TERMINAL_STATUSES, Status
@@ -77,7 +78,8 @@ def _apply(execution: Execution, event: LifecycleEvent, reason: str, out: Outbox
             if not execution.has_errors or TRANSITIONS[execution.status, event] is not execution.status:
                 execution.note_error(reason)
         case LifecycleEvent.FAILED | LifecycleEvent.TERMINATED:
-            execution.note_error(reason or f"execution {execution.ex_id} {event} without a reason")
+            why = reason or f"execution {execution.ex_id} {event} without a reason"
+            execution.note_error(with_unconnected(why, execution, now))
         case LifecycleEvent.COMPLETED:
             execution.has_errors = False
             execution.failure_reason = ""

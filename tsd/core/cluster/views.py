@@ -10,6 +10,7 @@ from tsd.core.cluster.membership import Node
 from tsd.core.cluster.records import Drain
 from tsd.core.records import RUNNING_STATUSES, EndedSlices, ExecutionStats, ProcessRole, Status
 
+NO_PROBLEMS: Mapping[str, str] = {}
 ASSIGNMENTS = {ProcessRole.CONTROLLER: "execution_controller", ProcessRole.WORKER: "worker"}
 
 
@@ -20,6 +21,7 @@ class ActiveView:
     Attributes:
         worker_id: A number that is unique on that node.
         assets: Ids of the bundles that it was started with.
+        problem: What keeps it from working, in words; empty when nothing is known.
     """
 
     worker_id: int
@@ -28,6 +30,7 @@ class ActiveView:
     ex_id: str
     job_id: str
     assets: tuple[str, ...] = ()
+    problem: str = ""
 
 
 @attrs.frozen(kw_only=True)
@@ -208,8 +211,8 @@ def figures_of(execution: Execution) -> ExecutionFigures:
     )
 
 
-def view_node(node: Node) -> NodeView:
-    """A node as the API shows it."""
+def view_node(node: Node, problems: Mapping[str, str] = NO_PROBLEMS) -> NodeView:
+    """A node as the API shows it, with the problems of its processes by process id."""
     active = tuple(
         ActiveView(
             worker_id=placement.number,
@@ -218,6 +221,7 @@ def view_node(node: Node) -> NodeView:
             ex_id=placement.ex_id,
             job_id=placement.job_id,
             assets=placement.spec.assets if placement.spec is not None else (),
+            problem=problems.get(placement.proc_id, ""),
         )
         for placement in node.placements.values()
         if placement.is_reported and placement.pid  # 0 while it starts: nobody should signal that

@@ -398,6 +398,9 @@ class Process:
     assets: Annotated[list[AssetIdText] | UnsetType, Meta(description="the bundles that it runs with")] = (
         UNSET
     )
+    problem: Annotated[
+        str | UnsetType, Meta(description="what keeps it from working, as a controller that it can not reach")
+    ] = UNSET
 
 
 NodeState = Annotated[

@@ -344,7 +344,7 @@ def main(argv: list[str] | None = None) -> Any:
         try:
             code = command(args=argv, prog_name="tsd", standalone_mode=False)
         except SystemExit as stop:
-            if sys.stdout is not stdout:
+            if sys.stdout is not stdout and type(sys.stdout).__module__.startswith("click."):
                 sys.stdout = stdout
                 raise BrokenPipeError from None  # click has met one, put a wrapper there, and ended with 1
             # What was written is in a buffer yet, and whoever is to read it may have gone.

@@ -24,6 +24,8 @@ from tsd.operations.record import Record
 from tsd.operations.standard.byte_slices import overlaps_itself
 from tsd.operations.standard.compression import compress
 from tsd.operations.standard.file_options import Reject, WriterOptions
+from tsd.operations.standard.output_fields import Chosen, none_of
+from tsd.operations.standard.paths import has_path, path_reader
 
 NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
 """Stands for a missing value in the name of a partition's folder, as other tools expect."""
@@ -49,6 +51,7 @@ class FileEncoder:
         self._options = options
         self._reject = reject
         self._is_checked = may_hold_anything
+        self._chosen_of = Chosen(options.fields) if options.fields else None
         self._delimiter = options.delimiter
         # JSON has no line breaks but those that are escapes
         self._is_break = not options.delimiter.strip(b"\r\n")
@@ -83,12 +86,15 @@ class FileEncoder:
         return encoded
 
     def _chosen(self, record: Record) -> dict[str, Any]:
-        fields = self._options.fields
-        chosen: dict[str, Any] = _only(record, fields) if fields else record
-        return chosen
+        """What is written of a record.
+
+        Raises:
+            ValueError: It has none of the fields that are to be written.
+        """
+        return record if self._chosen_of is None else self._chosen_of(record)
 
     def _all_chosen(self, records: Sequence[Record]) -> Sequence[dict[str, Any]]:
-        return [self._chosen(record) for record in records] if self._options.fields else records
+        return records if self._chosen_of is None else [self._chosen_of(record) for record in records]
 
     def _text(self, record: Record) -> bytes:
         """A record as JSON.
@@ -182,12 +188,15 @@ class FileEncoder:
         if self._delimiter == b"\n" and (data := self._simple_table(records, names)) is not None:
             return data
         rows = _Rows(options.columns_delimiter, options.line_end)
+        readers = [(name, path_reader(name)) for name in names]
 
         def row(record: Record) -> bytes:
             if not names:
                 raise ValueError("the record has no fields, and a row without columns is none")
             self._check_columns(record)
-            return rows.encode([_cell(record.get(name), name) for name in names])
+            if options.fields and not any(has_path(record, name) for name in names) and record:
+                raise ValueError(none_of(names))
+            return rows.encode([_cell(read(record), name) for name, read in readers])
 
         head = rows.encode(names) if options.writes_header and names else b""
         lines = self._each(records, row)
@@ -202,8 +211,15 @@ class FileEncoder:
         if self.columns and not self.columns.keys() >= set(chain.from_iterable(records)):
             return None
         try:
-            writer.writerows([_cell(record.get(name), name) for name in names] for record in records)
+            if any("." in name for name in names):
+                readers = [(name, path_reader(name)) for name in names]
+                writer.writerows([_cell(read(record), name) for name, read in readers] for record in records)
+            else:
+                writer.writerows([_cell(record.get(name), name) for name in names] for record in records)
             text = out.getvalue()
+            blank = self._options.columns_delimiter * (len(names) - 1) or '""'
+            if f"\n{blank}\n" in f"\n{text}":  # a row of nothing: maybe the record has none of the fields
+                return None
             # Pythons before 3.11.9 and 3.12.3 do not quote a carriage return, and none a byte order mark
             is_simple = names and records and "\r" not in text and text[0] != "\ufeff"
             return text.encode() if is_simple else None
@@ -275,15 +291,6 @@ def names_of(records: Iterable[Record]) -> list[str]:
     return list(dict.fromkeys(name for record in records for name in record))
 
 
-def _only(value: Any, fields: Sequence[str]) -> Any:
-    """A JSON value with only these keys, also in the objects within it, as Teraslice has it."""
-    if isinstance(value, dict):
-        return {name: _only(value[name], fields) for name in fields if name in value}
-    if isinstance(value, list | tuple):
-        return [_only(item, fields) for item in value]
-    return value
-
-
 def _cell(value: Any, name: str) -> str | None:
     kind = value.__class__
     if kind is str or value is None:
@@ -322,8 +329,9 @@ def group_by_folder(
 
 def _group(records: Iterable[Record], field: str, reject: Reject | None) -> dict[str | None, list[Record]]:
     groups: defaultdict[str | None, list[Record]] = defaultdict(list)
+    read = path_reader(field)
     for record in records:
-        value = record.get(field)
+        value = read(record)
         try:
             key = value if value.__class__ is str else _cell(value, field)
         except RECORD_FAULTS as error:

@@ -7,6 +7,7 @@ from tsd.operations.record import Record
 from tsd.operations.slice import Slice
 from tsd.operations.standard.file_encode import FileEncoder, group_by_folder, names_of
 from tsd.operations.standard.file_options import Reject, WriterOptions
+from tsd.operations.standard.output_fields import nowhere
 from tsd.operations.standard.storage import Storage
 
 _LONGEST_NAME_B = 255
@@ -43,6 +44,9 @@ class FileSender:
         self._reject = reject
         self._encoder = FileEncoder(options, reject, may_hold_anything=ctx.runs_user_code)
         self._output = storage.output(options.path or "", is_durable=options.durable, sleep=ctx.sleep)
+        self._unseen = {("partition_by", path) for path in options.partition_by}
+        if options.format != "raw":
+            self._unseen |= {("fields", path) for path in options.fields}
         self._work: tuple[Slice | None, int] = (None, 0)
         self._records: dict[str, list[Record]] = {}
         self._parts: dict[str, list[bytes]] = {}
@@ -77,6 +81,7 @@ class FileSender:
         """
         self.verify(route)
         self._begin()
+        self._look_for_fields(records)
         groups = group_by_folder(records, self._options.partition_by, self._reject)
         parts = {}
         if (
@@ -90,6 +95,18 @@ class FileSender:
             else:
                 self._records.setdefault(place, []).extend(group)
         return len(records)
+
+    def _look_for_fields(self, records: list[Record]) -> None:
+        """Tell of names in the options that no record has, each once: they are most likely misspelt."""
+        if not self._unseen or not records:
+            return
+        is_json = self._options.format in {"ldjson", "json"}
+        for option, path in sorted(self._unseen):
+            if nowhere(records, path, is_anywhere=is_json and option == "fields"):
+                self._ctx.log.warning(
+                    "field.missing", option=option, field=path, path=self._options.path, records=len(records)
+                )
+        self._unseen.clear()
 
     def commit(self) -> None:
         """Make what was sent for the slice in work its only output; a second call does it again.

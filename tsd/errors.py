@@ -163,13 +163,19 @@ class NonRetryable(OperationError):
 class SourceChanged(NonRetryable):
     """A slice cannot be read because its source was replaced, rewritten or shortened after it was cut."""
 
+    def __init__(self, reason: str) -> None:
+        """The reason is a clause without a full stop; what to do about it is added."""
+        super().__init__(f"{reason}; to read it as it is now, start the job anew")
+        self.reason = reason
+
 
 class CannotResume(OperationError):
     """Raise it from a slicer that can not go on where an earlier run of its execution stood."""
 
     def __init__(self, reason: str) -> None:
         """The reason is a clause without a full stop; what to do about it is added."""
-        super().__init__(f"{reason}: this execution can not be continued, start the job anew")
+        super().__init__(f"{reason}: this execution cannot be continued, start the job anew")
+        self.reason = reason
 
 
 class Fatal(OperationError):

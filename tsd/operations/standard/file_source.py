@@ -115,12 +115,12 @@ class FileSource:
         path, end, total = str(last["path"]), last["offset"] + last["length"], last["total"]
         if end >= total:
             return iter(())
-        where = f"of which {end:,} of {total:,} bytes were cut into slices"
         try:
             with self._storage.open(path) as file:
                 file.verify(total, origin.version)
         except OperationError as error:
-            raise CannotResume(f"{error}; {where}") from error
+            reason = error.reason if isinstance(error, SourceChanged) else str(error)
+            raise CannotResume(f"{reason}; {end:,} of {total:,} bytes were cut into slices") from error
         return self._cut(Found(path, total, origin.version), origin.passed, end)
 
     def _cut(self, found: Found, passed: str, start: int = 0) -> Iterator[dict[str, Any]]:
@@ -180,7 +180,9 @@ class FileSource:
             try:
                 Origin.of_last(request).check_options(self._boundaries)
             except CannotResume as error:
-                raise SourceChanged(f"a slice of file {request['path']} cannot be read: {error}") from None
+                raise SourceChanged(
+                    f"a slice of file {request['path']} cannot be read: {error.reason}"
+                ) from None
 
     def _records(self, file: StoredFile, request: Mapping[str, Any]) -> list[Record]:
         options = self._options

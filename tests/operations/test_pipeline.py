@@ -436,6 +436,25 @@ def test_throw_fails_the_slice_with_the_original_error():
     assert outcome.error.endswith("ValueError: n is text")
 
 
+@pytest.mark.parametrize("action", ["throw", "store"])
+def test_a_record_that_is_rejected_is_not_tried_again(action):
+    """It would be as bad then; nor are 1,001 of them."""
+    records = [{"n": "x"}] * (1 if action == "throw" else 1001)
+
+    outcome = run(make_pipeline({"_op": "upper", "_dead_letter_action": action}, max_retries=3), *records)
+
+    assert (outcome.state, outcome.retry_count) == ("error", 0)
+    assert "n is text" in outcome.error
+
+
+def test_what_the_function_of_a_user_raises_is_tried_again():
+    pipeline = make_pipeline({"_op": "tries", "_dead_letter_action": "throw"}, max_retries=1)
+
+    outcome = run(pipeline, {"n": "x"})
+
+    assert (outcome.state, outcome.retry_count, pipeline.operations[1].calls) == ("error", 1, 2)
+
+
 @pytest.mark.parametrize("action", ["none", "log"])
 def test_none_and_log_drop_the_record(action):
     """Point 58."""

@@ -235,6 +235,22 @@ class Upper(MapProcessor):
         return record
 
 
+@operation("tries")
+class Tries(MapProcessor):
+    """Rejects what its own function raises."""
+
+    def initialize(self):
+        self.calls = 0
+        self._double = self.try_record(self._call)
+
+    def _call(self, record):
+        self.calls += 1
+        return {"n": record["n"] * 2.0}
+
+    def map(self, record, index, batch):
+        return self._double(record)
+
+
 @operation("async_upper")
 class AsyncUpper(MapProcessor):
     async def map(self, record, index, batch):

@@ -61,7 +61,7 @@ class Letter:
         attempt: Of the slice, from 1.
         time_ms: Unix milliseconds at which it was rejected.
         worker: Process id of the worker.
-        truncated: The record was cut.
+        truncated: The record is not whole: it was cut, or holds values that JSON does not have.
     """
 
     record: msgspec.Raw

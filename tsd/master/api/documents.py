@@ -261,7 +261,12 @@ class DeadLetter:
     ex_id: Id
     job_id: Id
     worker: str
-    truncated: Annotated[bool, Meta(description="it was too large: it is cut, and can not be replayed")]
+    truncated: Annotated[
+        bool,
+        Meta(
+            description="it is not whole: it was too large, or holds what JSON does not; it can not be replayed"
+        ),
+    ]
     slicer_id: Annotated[int | UnsetType, Meta(description="missing for a flush")] = UNSET
     slicer_order: int | UnsetType = UNSET
     raw: Annotated[str | UnsetType, Meta(description="bytes that it held beside its fields, as base64")] = (

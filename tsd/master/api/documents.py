@@ -263,9 +263,7 @@ class DeadLetter:
     worker: str
     truncated: Annotated[
         bool,
-        Meta(
-            description="it is not whole: it was too large, or holds what JSON does not; it can not be replayed"
-        ),
+        Meta(description="it is not whole: it was too large, or holds what JSON has not; no replay"),
     ]
     slicer_id: Annotated[int | UnsetType, Meta(description="missing for a flush")] = UNSET
     slicer_order: int | UnsetType = UNSET

@@ -5,6 +5,7 @@ import hashlib
 import io
 import json
 import zipfile
+from decimal import ROUND_HALF_UP, Decimal
 from pathlib import Path
 
 
@@ -15,7 +16,8 @@ def expected(zipped):
         for row in csv.DictReader(io.TextIOWrapper(file, "utf-8", newline="")):
             if "NA" in (row["dep_time"], row["air_time"], row["arr_delay"]):
                 continue
-            row["speed_mph"] = round(float(row["distance"]) / float(row["air_time"]) * 60, 1)
+            speed = Decimal(str(float(row["distance"]) / float(row["air_time"]) * 60))
+            row["speed_mph"] = float(speed.quantize(Decimal("0.1"), ROUND_HALF_UP))
             row["total_delay_min"] = int(row["dep_delay"]) + int(row["arr_delay"])
             _add(totals, row["carrier"], row)
     return totals

@@ -8,6 +8,9 @@ import pytest
 import yaml
 
 from tests.support.daemons import ROOT, cluster_for, free_port, until
+from tsd.cli.client import MasterClient
+from tsd.cli.private_cluster import ClusterFailed, PrivateCluster
+from tsd.settings import load_settings
 
 ENDLESS = {
     "name": "endless",
@@ -131,3 +134,20 @@ def test_tsd_run_with_too_few_slots_ends_at_once(tmp_path, slots):
         f"a job needs 2 slots, one for its controller and one for a worker, and teraslice.workers is {slots}"
         in (ended.stderr)
     )
+
+
+def test_a_private_cluster_whose_node_does_not_come_is_given_up(request, tmp_path):
+    """What `tsd run` looks at while it waits; here with a master that has no node."""
+    with cluster_for(request, tmp_path) as cluster:
+        cluster.start_master()
+        url = json.loads((cluster.data_dir / "api.json").read_text())["url"]
+        settings = load_settings(cluster.write_config("private"))
+        private = PrivateCluster(settings, verbose=True)
+        private.expect_node(MasterClient(url), within_s=0.0)
+
+        with pytest.raises(ClusterFailed, match="has had no node for 30 s, so no job can run"):
+            private.check_node()
+
+        cluster.start_node()
+        private.check_node()
+        assert not private.expects_node

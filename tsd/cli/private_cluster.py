@@ -80,7 +80,7 @@ class PrivateCluster:
             url = api.read_url()
             if url is not None and MasterClient(url).is_ready():
                 client = MasterClient(url)
-                self._nodeless = client, time.monotonic() + NODE_WITHIN_S
+                self.expect_node(client)
                 return client
             if asked_to_stop(_POLL_S):
                 raise KeyboardInterrupt
@@ -95,9 +95,19 @@ class PrivateCluster:
             self._pid = None
             code = os.waitstatus_to_exitcode(status)
             raise self._failure("the cluster has ended on its own", code if code > 0 else exit_codes.FAILED)
-        self._check_node()
+        self.check_node()
 
-    def _check_node(self) -> None:
+    @property
+    def expects_node(self) -> bool:
+        """Whether no node has come yet."""
+        return self._nodeless is not None
+
+    def expect_node(self, client: MasterClient, within_s: float = NODE_WITHIN_S) -> None:
+        """From now on the master has to get a node within this time."""
+        self._nodeless = client, time.monotonic() + within_s
+
+    def check_node(self) -> None:
+        """Raise ClusterFailed when the node that is expected has not come in time."""
         if self._nodeless is None:
             return
         client, deadline = self._nodeless

@@ -16,7 +16,7 @@ from tsd.core.cluster.views import SLOTS_LEAST, Capacity, WaitingView
 from tsd.master.readiness import room_of
 from tsd.operations.job_warnings import THE_JOB, WarningKind, warning
 
-LOOK_EVERY_S = 1.0
+LOOK_EVERY_S = 2.0
 PATIENCE_S = 3.0
 """A node that starts together with the master needs a moment."""
 LOOKED_AT = 1000

@@ -72,6 +72,7 @@ from tsd.core.cluster.views import (
     WaitingView,
     figures_of,
     is_listed,
+    misses_something,
     state_of,
     view_absent,
     view_execution,
@@ -265,7 +266,11 @@ class ClusterMachine:
     def waiting_reason(self, ex_id: str) -> str:
         """Why something of the execution does not run yet; empty when nothing is missing."""
         execution = self._roster.get(ex_id)
-        return self._why(execution, self._room()) if execution else ""
+        if execution is None or not execution.is_active:
+            return ""
+        # Most miss nothing, and counting the slots of all nodes takes a while.
+        room = self._room() if misses_something(execution) else Floor(0, 0, 0)
+        return self._why(execution, room)
 
     def cluster_stats(self) -> ClusterStats:
         """Sums over all executions since the master started."""

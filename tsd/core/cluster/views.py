@@ -302,9 +302,18 @@ def view_execution(execution: Execution, floor: Floor) -> ExecutionView:
     )
 
 
+def misses_something(execution: Execution) -> bool:
+    """Whether something of the execution does not run that should."""
+    if not execution.is_active or execution.status is Status.STOPPING:
+        return False
+    if execution.controller is None or not execution.controller.is_welcomed:
+        return True
+    return execution.intent.workers > len(execution.crew.seats.placed)
+
+
 def waiting_reason(execution: Execution, floor: Floor) -> str:
     """Why something of the execution does not run yet, in words; empty when nothing is missing."""
-    if not execution.is_active or execution.status is Status.STOPPING:
+    if not misses_something(execution):
         return ""
     room = f"{floor.free} slots are free on {floor.nodes} nodes" if floor.nodes else "no node takes work"
     if execution.controller is None and execution.port_fault:
@@ -317,8 +326,6 @@ def waiting_reason(execution: Execution, floor: Floor) -> str:
     if not execution.controller.is_welcomed:
         return f"waits for its controller to call from node {execution.controller.node_id}"
     missing = execution.intent.workers - len(execution.crew.seats.placed)
-    if missing <= 0:
-        return ""
     workers = f"{missing} of {execution.intent.workers} workers wait for"
     if execution.controller.is_dismissed:  # none is placed before the next one is, whatever is free
         return f"{workers} the controller, which leaves node {execution.controller.node_id}"

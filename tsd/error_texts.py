@@ -155,19 +155,29 @@ def bounded(text: str, limit: int) -> str:
 
 def _chain_line(error: BaseException, depth: int = 0, place: str = "") -> str:
     words: list[str] = []
-    told = ""
+    above: BaseException | None = None
+    is_told = False
     for each in _causes(error):
-        raw = bounded(_raw(each), _MESSAGE_CHARS * 4).strip()
-        if len(raw) >= _SENTENCE_CHARS and raw in told:
+        if is_told and above is not None and above.__cause__ is not each:
+            break  # what was handled when something happened that the line tells in other words
+        is_told = above is not None and _quotes(above, each)
+        above = each
+        if is_told:
             continue
         if len(words) == _CAUSES_SHOWN:
             return f"{', caused by '.join(words)}, and more"
         place = place or _noted(each, _PLACE)
         words.append(f"{one_line(place)}: {_message(each, depth)}" if place else _message(each, depth))
         place = ""
-        # Ours often quote their cause, which need not be said twice.
-        told = raw if _is_ours(each) else ""
     return ", caused by ".join(words)
+
+
+def _quotes(above: BaseException, cause: BaseException) -> bool:
+    """Whether a message has that of its cause in it, which need not be said twice."""
+    text, quoted = (bounded(_raw(each), _MESSAGE_CHARS * 4).strip() for each in (above, cause))
+    if len(quoted) < _SENTENCE_CHARS:
+        return False
+    return quoted in text if _is_ours(above) else text.endswith(f": {quoted}")
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

@@ -19,7 +19,7 @@ PAGE = (ROOT / "docs/api.md").read_text()
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 CURL = re.compile(r"^curl .*?(?=^curl |\Z)", re.MULTILINE | re.DOTALL)
 VARYING = re.compile(
-    r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|\b[0-9a-f]{40}\b|\d{4}-\d\d-\d\dT[\d:.]+Z|(?<=^v)3\.\d+\.\d+$|^Traceback .*",
+    r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|\b[0-9a-f]{40}\b|\d{4}-\d\d-\d\dT[\d:.]+Z|(?<=^v)3\.\d+\.\d+$|(?<=\n\n)Traceback .*",
     re.DOTALL,
 )
 """Parts of a text that differ from run to run."""

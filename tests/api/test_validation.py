@@ -164,13 +164,13 @@ async def test_a_zip_that_was_lost_is_told(tmp_path):
         (
             "x = 1\nraise ValueError('not today')",
             (
-                "Unable to load operation module ops of asset ex:1.0.0: ValueError('not today'),"
+                "Unable to load operation module ops of asset ex:1.0.0: ValueError: not today,"
                 " in ops/__init__.py, line 2: raise ValueError('not today')"
             ),
         ),
         (
             "import sys; print('so', flush=True)\nsys.exit(3)",
-            "SystemExit(3), in ops/__init__.py, line 2: sys.exit(3)",
+            "SystemExit: 3, in ops/__init__.py, line 2: sys.exit(3)",
         ),
         ("import os; os._exit(0)", "ended its process with exit code 0"),
         (
@@ -227,7 +227,7 @@ async def test_a_check_of_a_bundle_that_fails_is_found(tmp_path):
         faults = await faults_of(checker, job("strict"))
 
     assert faults == {
-        "assets": "asset ex:1.0.0 failed when the job was checked: KeyError('absent'),"
+        "assets": "asset ex:1.0.0 failed when the job was checked: KeyError: 'absent',"
         ' in operations/__init__.py, line 8: return job["absent"]'
     }
 

@@ -225,6 +225,32 @@ def test_a_sentence_of_several_lines_is_shown_whole_below():
     assert error_text(error) == "The job is wrong; a: bad; b: worse\n\nThe job is wrong\na: bad\nb: worse"
 
 
+def test_what_a_message_quotes_is_not_said_twice():
+    def quote():
+        try:
+            float("Ada, who counts")
+        except ValueError as error:
+            raise ValueError(f"field n: {error}")  # noqa: B904 - the case
+
+    assert (
+        error_line(caught(quote))
+        == "ValueError: field n: could not convert string to float: 'Ada, who counts'"
+    )
+
+
+def test_what_was_handled_before_a_cause_that_is_quoted_is_no_news():
+    """As `Path.mkdir` tries again after an error."""
+    first, second = (
+        FileNotFoundError(2, "No such file", "/a/b/c"),
+        FileNotFoundError(2, "No such file", "/a/b"),
+    )
+    second.__context__ = first
+    error = OperationError(f"folder /a/b/c cannot be written: {second}")
+    error.__cause__ = second
+
+    assert error_line(error) == "folder /a/b/c cannot be written: [Errno 2] No such file: '/a/b'"
+
+
 def test_a_short_cause_is_told_although_its_text_is_in_the_message():
     error = OperationError("item 5 has no 'a'")
     error.__cause__ = KeyError("a")

@@ -3,12 +3,12 @@
 import os
 import signal
 import sys
-import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from typing import NoReturn
 
 from tsd.cli import exit_codes
+from tsd.error_texts import error_text
 from tsd.observe.streams import drain_streams
 from tsd.prctl import signal_at_death_of_parent
 
@@ -39,8 +39,8 @@ def _live(run: Callable[[], int], death_signal: signal.Signals, parent_pid: int)
             code = run()
     except SystemExit as stop:
         code = stop.code if isinstance(stop.code, int) else exit_codes.FAILED
-    except Exception:  # noqa: BLE001 - the supervisor's seam: the exit code tells the parent
-        traceback.print_exc()
+    except Exception as error:  # noqa: BLE001 - the supervisor's seam: the exit code tells the parent
+        sys.stderr.write(f"tsd: {error_text(error)}\n")
     finally:
         with suppress(OSError, ValueError):
             sys.stdout.flush()

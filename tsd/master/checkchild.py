@@ -25,6 +25,7 @@ import attrs
 
 from tsd.assets.folders import AssetFolders
 from tsd.assets.manifest import FILE_NAME, read_manifest
+from tsd.error_texts import error_line
 from tsd.errors import AssetError, JobInvalid
 from tsd.operations.bundled import OperationBundle, where
 from tsd.operations.job import ValidatedJob, validate_job
@@ -144,14 +145,15 @@ class _Checks:
             return {"unloadable": _blame(error, bundles)}
         frame = traceback.extract_tb(error.__traceback__)[-1]
         place = f"in {Path(frame.filename).name}, line {frame.lineno}: {frame.line or ''}"
-        return {"failed": f"the check failed: {error!r}, {place}", "at": self._at}
+        return {"failed": f"the check failed: {error_line(error)}, {place}", "at": self._at}
 
 
 def _blame(error: BaseException, bundles: Sequence[OperationBundle]) -> str:
     for bundle in bundles:
         if place := where(error, bundle.folder):
-            return f"asset {bundle.name}:{bundle.version} failed when the job was checked: {error!r}{place}"
-    return f"the code of the assets failed when the job was checked: {error!r}"
+            who = f"asset {bundle.name}:{bundle.version}"
+            return f"{who} failed when the job was checked: {error_line(error)}{place}"
+    return f"the code of the assets failed when the job was checked: {error_line(error)}"
 
 
 def _inspect(question: Inspection) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from typing import Any, Protocol
 
 from typing_extensions import override
 
+from tsd.error_texts import error_line
 from tsd.errors import AssetError
 from tsd.operations.sites import sites_of
 
@@ -124,8 +125,9 @@ def _import(name: str, bundle: OperationBundle) -> ModuleType:
         return importlib.import_module(name)
     except (Exception, SystemExit) as error:  # a module of the user may raise anything while it is imported
         shown = name.removeprefix(f"{PREFIX}{bundle.asset_id}.")
+        who = f"operation module {shown} of asset {bundle.name}:{bundle.version}"
         raise AssetError(
-            f"Unable to load operation module {shown} of asset {bundle.name}:{bundle.version}: {error!r}"
+            f"Unable to load {who}: {error_line(error)}"
             f"{_missing(error, bundle.folder)}{where(error, bundle.folder)}"
         ) from error
 

@@ -6,6 +6,7 @@ from types import ModuleType
 
 import attrs
 
+from tsd.error_texts import error_line
 from tsd.errors import AssetError
 from tsd.operations.base import MARK, Definition, Kind
 from tsd.operations.bundled import OperationBundle, add_sites, import_bundle
@@ -213,7 +214,7 @@ def _import(name: str) -> ModuleType:
     try:
         return importlib.import_module(name)
     except Exception as error:  # a module of the user may raise anything while it is imported
-        raise AssetError(f"Unable to load operation module {name}: {error!r}") from error
+        raise AssetError(f"Unable to load operation module {name}: {error_line(error)}") from error
 
 
 def _definitions(modules: Iterable[ModuleType]) -> Iterable[Definition]:

@@ -238,7 +238,7 @@ class SliceError:
     ex_id: Id
     _created: Time
     _updated: Time
-    error: Annotated[str, Meta(description="the last traceback")]
+    error: Annotated[str, Meta(description="what happened in the last attempt; its first line says it")]
     retry_count: Count | UnsetType = UNSET
 
 

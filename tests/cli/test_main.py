@@ -2,6 +2,7 @@
 
 import os
 import pty
+import signal
 import struct
 import subprocess
 import sys
@@ -86,3 +87,18 @@ def test_the_list_has_one_line_for_each_operation_where_no_terminal_is():
 
     (line,) = [line for line in done.stdout.splitlines() if line.split()[:1] == ["accumulate"]]
     assert line.endswith("as one window.")
+
+
+def test_a_daemon_ends_well_although_the_reader_of_its_output_has_gone(tmp_path):
+    """Daemons put a stream of their own in the place of stdout."""
+    (tmp_path / "tsd.yaml").write_text("teraslice: {port: 0, workers: 1}\ntsd: {mesh_port: 0}\n")
+    with subprocess.Popen(
+        [*TSD, "up", "--config", str(tmp_path / "tsd.yaml"), "--data-dir", str(tmp_path / "data")],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as up:
+        assert "tsd is up" in up.stdout.readline()
+        up.stdout.close()
+        up.send_signal(signal.SIGTERM)
+        assert up.wait(60) == 0

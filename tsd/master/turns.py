@@ -16,7 +16,7 @@ from tsd.errors import NotReady
 AT_ONCE = 2
 PATIENCE_S = 2.0
 """Importing what a bundle brings may take longer; then one check more runs beside it."""
-IN_ALL = 32
+IN_ALL = 16
 """Checks that have begun and not ended. Each is a process of some 40 MB."""
 WAIT_S = 30.0
 

@@ -100,8 +100,8 @@ def test_a_folder_of_the_user_is_never_removed(temporary):
     assert folder.path.is_dir()
 
 
-def line(text, *, level=30, msg="code.printed"):
-    return json.dumps({"name": "tsd", "level": level, "msg": msg, "text": text}).encode() + b"\n"
+def line(text, *, level=30, msg="code.printed", **facts):
+    return json.dumps({"name": "tsd", "level": level, "msg": msg, "text": text, **facts}).encode() + b"\n"
 
 
 def test_prints_are_shown_as_they_come_and_nothing_else_of_the_log(temporary):
@@ -124,6 +124,16 @@ def test_prints_are_shown_as_they_come_and_nothing_else_of_the_log(temporary):
 
     prints.look_to_the_end()
     assert len(seen) == 2
+
+
+def test_a_field_that_no_record_has_is_told_once(temporary):
+    seen = []
+    log = temporary / "tsd.log"
+    log.write_bytes(line("", msg="field.missing", level=40, option="partition_by", field="contry") * 2)
+    Prints(log, lambda text, to_stderr: seen.append((text, to_stderr))).look_to_the_end()
+
+    said = "warning: partition_by: no record of the first slice has the field contry; is it misspelt?"
+    assert seen == [(said, True)]
 
 
 def test_many_prints_come_in_several_looks(temporary):

@@ -1,7 +1,8 @@
 """What the code of a job prints, taken out of the log of its cluster and shown as it was printed.
 
-The processes of a cluster log what user code prints (`tsd.observe.prints`). The log of a private cluster is a
-file, which is read here as it grows.
+Names of fields that no record has are told, too: the log of a run that went well is not kept. The processes
+of a cluster log what user code prints (`tsd.observe.prints`). The log of a private cluster is a file, which
+is read here as it grows.
 """
 
 import json
@@ -10,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-_MARK: Final = b'"code.printed"'
+_MARKS: Final = (b'"code.printed"', b'"field.missing"')
 _WARNING: Final = 40
 """Level of what was printed to stderr."""
 _LOOK_B: Final = 4 * 1024**2
@@ -30,6 +31,7 @@ class Prints:
         self._show = show
         self._at = 0
         self._begun = b""
+        self._told: set[str] = set()
 
     def look(self) -> bool:
         """Show what has come since the last look; whether there may be more."""
@@ -42,7 +44,7 @@ class Prints:
         self._at += len(content)
         *lines, self._begun = (self._begun + content).split(b"\n")
         for line in lines:
-            if _MARK in line:
+            if any(mark in line for mark in _MARKS):
                 self._take(line)
         return len(content) == _LOOK_B
 
@@ -56,5 +58,16 @@ class Prints:
             event = json.loads(line)
         except ValueError:
             return
-        if isinstance(event, dict) and event.get("msg") == "code.printed":
+        if not isinstance(event, dict):
+            return
+        if event.get("msg") == "field.missing":
+            self._tell_missing(str(event.get("option")), str(event.get("field")))
+        if event.get("msg") == "code.printed":
             self._show(str(event.get("text", "")), event.get("level", 0) >= _WARNING)
+
+    def _tell_missing(self, option: str, field: str) -> None:
+        """Tell of a name that no record had, once: each worker looks for itself."""
+        text = f"warning: {option}: no record of the first slice has the field {field}; is it misspelt?"
+        if text not in self._told:
+            self._told.add(text)
+            self._show(text, True)

@@ -22,6 +22,7 @@ from tsd.operations import (
     Api,
     ApiConfig,
     BatchProcessor,
+    Fatal,
     Fetcher,
     MapProcessor,
     OpConfig,
@@ -45,9 +46,9 @@ def _raise(error):
     raise error
 
 
-def _later(act):
-    """In a thread of the operation, a moment after the slice."""
-    threading.Thread(target=lambda: (time.sleep(0.0002), act())).start()
+def _in_thread(act):
+    """In a thread of the operation, which may come to it when the slice has just ended."""
+    threading.Thread(target=act).start()
 
 
 def _fork_and_return():
@@ -110,7 +111,8 @@ ACTS = {
     "close all": lambda: os.closerange(3, 2000),
     "surrogate": lambda: _raise(ValueError("the file " + os.fsdecode(b"caf\xe9.txt"))),
     "huge text": lambda: _raise(ValueError("x" * 30_000_000)),
-    "exit 3 behind": lambda: _later(lambda: os._exit(3)),
+    "fatal": lambda: _raise(Fatal("caf\udce9 ends this worker")),
+    "exit 3 in a thread": lambda: _in_thread(lambda: os._exit(3)),
     "fork, return": _fork_and_return,
     "fork, raise": _fork_and_raise,
     "fork, sys.exit": _fork_and_exit,

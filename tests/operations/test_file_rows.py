@@ -176,6 +176,23 @@ def test_no_cut_falls_into_quotes_and_cutting_goes_on_at_the_end_of_any_slice():
     assert all(text.count(b'"') % 2 == 0 for text in texts if b"pipe" not in text)
 
 
+def test_a_reader_goes_on_behind_any_slice_of_a_table(tmp_path):
+    rows = [f'{i},"two\nlines, {i}",x' for i in range(60)]
+    (tmp_path / "1").write_text("a,b,c\n" + "\n".join(rows))
+    (tmp_path / "2").write_text("a,b,c\n" + "\n".join(rows[:3]))
+    files = source(tmp_path, "csv", size=50)
+    requests = list(files.requests())
+    expected = [dict(record) for request in requests for record in files.read(request)]
+
+    assert [record["b"] for record in expected] == [f"two\nlines, {i}" for i in (*range(60), 0, 1, 2)]
+    for i, last in enumerate(requests):
+        for size_b in (50, 7, 400):
+            others = source(tmp_path, "csv", size=size_b)
+            rest = [dict(record) for request in others.requests(last) for record in others.read(request)]
+            before = sum(len(files.read(request)) for request in requests[: i + 1])
+            assert rest == expected[before:]
+
+
 def test_a_quoted_cell_over_many_slices_is_one_cell(tmp_path):
     cell = "".join(f"k{i},v1\n" for i in range(200))
     (tmp_path / "f").write_text(f'a,b\n1,"{cell}z"\n3,4\n')

@@ -56,6 +56,10 @@ def cut_rows(
     width = len(line)
     size_b = max(size_b, width + 1)  # so that only the first slice has offset 0
     begin = at = row = start_b
+    if total_b - start_b <= size_b:  # as most files are: there is nothing to look for
+        if total_b > start_b:
+            yield _cut(start_b, total_b, width)
+        return
     for block in whole_records(_pieces(file, start_b, total_b), line.encode("latin-1")):
         skipped = len(BOM) if at == 0 and block.startswith(BOM) else 0
         marked = marker.mark(block[skipped:].decode("latin-1"))

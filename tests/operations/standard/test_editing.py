@@ -207,4 +207,4 @@ def test_debug_routes_counts_them(capsys):
     assert len(out(*ops)({"a": 1}, {"a": 2}, {"a": 1})) == 3
     assert capsys.readouterr().out == "1: 2, 2: 1\n"
     out("debug_routes")({})
-    assert capsys.readouterr().out == "None: 1\n"
+    assert capsys.readouterr().out == "null: 1\n"

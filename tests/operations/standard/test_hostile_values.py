@@ -133,7 +133,7 @@ OPTIONS = {
     ],
     "set_key": [V],
     "sort": [V, V | {"order": "desc"}],
-    "stdout": [{"limit": 1}],
+    "stdout": [{}],
     "window": [{"time_field": "v"}, {"time_field": "v", "epoch_unit": "ns"}],
 }  # fmt: skip
 ELSEWHERE = {"routed_sender": "test_routed_sender.py", "file_exporter": "test_file_odd_data.py"}

@@ -14,6 +14,7 @@ from tsd.operations.apis import ApiRegistry
 from tsd.operations.base import BatchProcessor, operation
 from tsd.operations.config import OpConfig, opt
 from tsd.operations.record import Record
+from tsd.operations.standard.texts import text_of
 
 ROUTE = "standard:route"
 """The name in the metadata under which routers put the route of a record."""
@@ -113,7 +114,7 @@ class RoutedSender(BatchProcessor):
         groups: dict[str, list[Record]] = {}
         for record in records:
             route = record.metadata.get(ROUTE)
-            groups.setdefault("" if route is None else str(route), []).append(record)
+            groups.setdefault("" if route is None else text_of(route), []).append(record)
         rest: list[Record] = []
         ready: list[_Batch] = []
         for route, group in groups.items():

@@ -9,8 +9,11 @@ from typing_extensions import override
 from tsd.operations import formats
 from tsd.operations.base import BatchProcessor, operation
 from tsd.operations.config import OpConfig, opt
+from tsd.operations.faults import RECORD_FAULTS
 from tsd.operations.record import Record
 from tsd.operations.standard.routes import ROUTE
+from tsd.operations.standard.texts import text_of
+from tsd.operations.standard.values import why
 
 
 @attrs.define(kw_only=True)
@@ -31,8 +34,16 @@ class Stdout(BatchProcessor):
     def on_batch(self, records: list[Record]) -> list[Record]:
         shown = records[: self.config.limit] if self.config.limit else records
         if shown:
-            print(b"\n".join(record.to_bytes() for record in shown).decode(), flush=True)
+            print("\n".join(map(_line, shown)), flush=True)
         return records
+
+
+def _line(record: Record) -> str:
+    """A record as JSON; of one that JSON can not hold the reason, as showing it is no reason to stop."""
+    try:
+        return record.to_bytes().decode()
+    except RECORD_FAULTS as error:
+        return f"(a record that can not be shown: {why(error)})"
 
 
 @operation("debug_routes")
@@ -42,6 +53,6 @@ class DebugRoutes(BatchProcessor):
     @override
     def on_batch(self, records: list[Record]) -> list[Record]:
         if records:
-            counts = Counter(str(record.metadata.get(ROUTE)) for record in records)
+            counts = Counter(text_of(record.metadata.get(ROUTE)) for record in records)
             print(", ".join(f"{route}: {count}" for route, count in counts.most_common()), flush=True)
         return records

@@ -24,6 +24,7 @@ from tsd.core.messages import (
     RecordsSaved,
     RecoveryAsk,
     Refused,
+    Results,
     SliceItem,
     Slices,
 )
@@ -417,6 +418,7 @@ class Controller(Child):
             if peer == "":
                 self.world.dialer_send(self, self.world.master, message)
             else:
+                self.world.efficiency.note(self.spec.ex_id, message)
                 if isinstance(message, Slices):
                     self.world.check_hand_out(self, message)
                 if not self.world.listener_send(self, peer, message):
@@ -473,6 +475,8 @@ class Worker(Child):
         super().__init__(world, node, spec)
         self.running: int | None = None
         self._queue: deque[SliceItem] = deque()
+        self.dies_after_results = False
+        self.begun = 0
         self._is_ready = False
         self._turn = 0
         self._kept: list[SliceItem] = []
@@ -486,15 +490,28 @@ class Worker(Child):
             limits=world.limits,
         )
 
+    @property
+    def is_idle(self) -> bool:
+        """It could run a slice at once, and has none."""
+        return self._is_ready and self.running is None and not self._queue
+
+    @property
+    def not_begun(self) -> int:
+        """Slices that it holds and has not begun."""
+        return len(self._queue)
+
     def begin(self) -> None:
         self.feed(ex.Tick())
 
     def take(self, event: Any) -> None:
         effects = self.machine.handle(event, now=self.now)
         for _, message in effects.sends:
+            self.world.efficiency.note(self.spec.ex_id, message)
             self.world.dialer_send(self, self.world.addresses.get(self.spec.dial), message)
         for action in effects.actions:
             self._act(action)
+        if self.dies_after_results and any(isinstance(message, Results) for _, message in effects.sends):
+            self.die(signal=9)
 
     def heard_controller(self, message: Message) -> None:
         self.feed(ex.FromController(message))  # type: ignore[arg-type]
@@ -534,13 +551,15 @@ class Worker(Child):
         item = self._queue.popleft()
         n, _, _, request, _, _ = item
         self.running = n
+        self.begun += 1
         plan = self.world.plans[self.spec.ex_id]
         key = tuple(json.loads(request).values())
         self.world.runs[plan.lineage, key] += 1
         if key in plan.poison:
             self.after(0.001, lambda: self.die(signal=11))
             return
-        took = plan.slice_s * self.world.rng.uniform(0.5, 2.0)
+        slice_s = plan.slice_s if key[1] < plan.slow_from else plan.slow_s
+        took = slice_s * self.world.rng.uniform(0.5, 2.0)
 
         self._turn += 1
         turn = self._turn

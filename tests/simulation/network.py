@@ -24,6 +24,8 @@ class Weather:
     drop: float = 0.0
     double: float = 0.0
     reorder: float = 0.0
+    is_ordered: bool = False
+    """What goes from one host to another arrives in order, as over one connection."""
 
 
 @attrs.define(eq=False)
@@ -69,6 +71,8 @@ class Network:
     def __init__(self, clock: Clock, rng: Random, weather: Weather) -> None:
         self.clock, self.rng, self.weather = clock, rng, weather
         self._cuts: dict[frozenset[str], float] = {}
+        self._slow: dict[tuple[str, str], float] = {}
+        self._last_at: dict[tuple[str, str], float] = {}
         self.carried = 0
         self.dropped = 0
 
@@ -77,6 +81,10 @@ class Network:
 
     def heal(self, a: str, b: str) -> None:
         self._cuts.pop(frozenset((a, b)), None)
+
+    def slow_down(self, a: str, b: str, seconds: float) -> None:
+        """What goes from one host to another takes longer by so much; 0 ends that."""
+        self._slow[a, b] = seconds
 
     def heal_all(self) -> list[tuple[str, str]]:
         """Heal everything; the pairs that were cut."""
@@ -104,6 +112,10 @@ class Network:
             delay = weather.delay_s + rng.random() * weather.jitter_s
             if rng.random() < weather.reorder:
                 delay += rng.random() * 0.5
+            if weather.is_ordered:
+                at = max(self._last_at.get((a, b), 0.0), self.clock.now + delay + self._slow.get((a, b), 0.0))
+                self._last_at[a, b] = at
+                delay = at - self.clock.now
             self.carried += 1
 
             def arrive() -> None:

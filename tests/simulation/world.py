@@ -8,6 +8,7 @@ from typing import Any
 import attrs
 
 from tests.simulation.actors import Actor, Controller, Master, Node, Worker
+from tests.simulation.efficiency import Efficiency
 from tests.simulation.network import HEARTBEAT_TIMEOUT_S, Clock, Network, Weather
 from tests.simulation.store import BrokenPromise, SimulatedStore
 from tsd.core.cluster import events as cluster
@@ -29,6 +30,8 @@ from tsd.errors import StateError
 
 PATIENCE_S = 900.0
 """After the storm everything must have ended within so much virtual time."""
+MENDED_AFTER_S = 60.0
+"""After the storm links that were lost are noticed and leases run out for so long; then nobody idles any more."""
 SPIN_STEPS = 50_000
 """So many events in a virtual second are no work any more."""
 TRACE_LENGTH = 400
@@ -61,6 +64,9 @@ class Plan:
     is_recoverable: bool = True
     max_queue_length: int = 20
     slice_s: float = 0.05
+    slow_from: int = 1_000_000
+    """From this slice of each slicer on they take `slow_s` instead."""
+    slow_s: float = 0.0
     max_retries: int = 1
     poison: frozenset[tuple[int, int]] = frozenset()
     failing: frozenset[tuple[int, int]] = frozenset()
@@ -97,6 +103,7 @@ class World:
             jitter_s=rng.choice([0.001, 0.01, 0.1]),
         )
         self.network = Network(self.clock, rng, self.weather)
+        self.efficiency = Efficiency(self)
         self.store = SimulatedStore()
         self.cluster_settings = ClusterSettings(
             shutdown_timeout_s=20, node_disconnect_timeout_s=rng.choice([5, 30])
@@ -455,6 +462,30 @@ class World:
             event = cluster.StopRequested(ex_id=ex_id, force=rng.random() < 0.3)
         self.master.ask(event)
 
+    def trouble(self) -> None:
+        """A link becomes slow or quick again, or a worker dies, perhaps with results on their way."""
+        rng = self.rng
+        hosts = ["m", *sorted(self.slots)]
+        workers = [process for process in self.processes.values() if isinstance(process, Worker)]
+        match rng.choice(("link", "death", "late", "late")):
+            case "link":
+                self.network.slow_down(rng.choice(hosts), rng.choice(hosts), rng.choice([0.0, 0.3]))
+            case "late" if workers:
+                # Word of its end is quicker than what it sent before it.
+                victim = rng.choice(workers)
+                controller = self.addresses.get(victim.spec.dial)
+                if controller is not None:
+                    self.network.slow_down(victim.host, controller.host, 0.3)
+                    victim.dies_after_results = True
+            case _:
+                self.misfortune(("worker",))
+
+    def calm_links(self) -> None:
+        """No link is slow any more."""
+        for a in ("m", *self.slots):
+            for b in ("m", *self.slots):
+                self.network.slow_down(a, b, 0.0)
+
     def calm(self) -> None:
         """The storm is over: everything is up again and nothing is paused."""
         self.say("CALM", "")
@@ -501,9 +532,13 @@ class World:
     def settle(self) -> None:
         """Run until every execution has ended; resume what is paused, stop what is persistent."""
         end = self.clock.now + PATIENCE_S
+        watch_from = self.clock.now + MENDED_AFTER_S
         asked: set[str] = set()
         while self.clock.now < end:
-            self.run_until(self.clock.now + 5.0)
+            if self.clock.now < watch_from:
+                self.run_until(self.clock.now + 5.0)
+            else:
+                self.efficiency.watch(self.clock.now + 5.0)
             open_ = [e for e, r in self.store.executions.items() if r.status not in TERMINAL_STATUSES]
             if not open_:
                 return
@@ -680,7 +715,47 @@ def simulate_good_days(seed: int) -> World:
     return world
 
 
+def simulate_busy_days(seed: int) -> World:
+    """Run one seed in which much is to be done: workers die, links are slow, and efficiency is watched throughout.
+
+    The slices take a moment at first, so that workers are given many ahead, and long in the end.
+
+    Raises:
+        BrokenPromise: As for `simulate`; also when a worker idles while there is work for it.
+    """
+    world = World(seed, is_harsh=False, is_gentle=True)
+    rng, weather = world.rng, world.weather
+    weather.drop = weather.double = weather.reorder = 0.0
+    weather.jitter_s = min(weather.jitter_s, 0.01)
+    weather.is_ordered = True
+    world.limits = attrs.evolve(world.limits, credit_max=256, max_buffered_records=50_000)
+    try:
+        for number in range(rng.randint(1, 2)):
+            quick, slow = rng.randint(100, 600), rng.randint(20, 120)
+            plan = Plan(
+                lineage=f"e{number}",
+                totals=[quick + slow],
+                max_queue_length=rng.choice([20, 1000, 1000]),
+                slice_s=0.001,
+                slow_from=quick,
+                slow_s=rng.choice([0.1, 0.3, 1.0]),
+                max_retries=100,
+                workers=rng.randint(2, 5),
+            )
+            world.add(f"e{number}", plan)
+        for _ in range(rng.randint(10, 60)):
+            world.efficiency.watch(world.clock.now + rng.expovariate(1.0))
+            world.trouble()
+        world.calm_links()
+        world.settle()
+        world.judge()
+        world.efficiency.check_messages()
+    except Exception as error:
+        raise _with_trace(world, error) from error
+    return world
+
+
 def _with_trace(world: World, error: Exception) -> BrokenPromise:
     trace = "\n".join(f"{at:10.4f} {who}: {what}" for at, who, what in world.trace)
-    how = "GOOD_DAYS=1 " if world.is_gentle else ""
+    how = "" if world.is_harsh else "GOOD_DAYS=1 " if not world.weather.is_ordered else "BUSY_DAYS=1 "
     return BrokenPromise(f"{trace}\n\nseed {world.seed}: {error!r} (replay: make sim {how}SEED={world.seed})")

@@ -68,7 +68,7 @@ fuzz: setup ## attack the four machines with COUNT pieces of well-formed nonsens
 	$(BIN)/python -m tests.fuzz $(if $(filter command line,$(origin SEED)),--seed $(SEED),--count $(or $(COUNT),100000))
 
 sim: setup ## replay a seed of the simulated cluster (make sim SEED=17), or run COUNT of them
-	$(BIN)/python -m tests.simulation $(if $(GOOD_DAYS),--good-days) $(if $(SEED),--seed $(SEED),--count $(or $(COUNT),5000))
+	$(BIN)/python -m tests.simulation $(if $(GOOD_DAYS),--good-days) $(if $(BUSY_DAYS),--busy-days) $(if $(SEED),--seed $(SEED),--count $(or $(COUNT),5000))
 
 bench: setup ## every figure that tsd is held to, in less than ten minutes; ONLY=groups for some of them
 	$(BIN)/python -m bench $(if $(ONLY),--only $(ONLY))

@@ -3,9 +3,11 @@
 import pytest
 
 from tests.simulation.store import BrokenPromise
-from tests.simulation.world import simulate, simulate_good_days
+from tests.simulation.world import simulate, simulate_busy_days, simulate_good_days
 from tsd.core.cluster.membership import Members
 from tsd.core.execution.desk import WorkerDesk
+from tsd.core.execution.dispatch import STEAL_PAUSE_S, Dispatcher
+from tsd.core.execution.ledger import SliceLedger
 
 ONCE_BROKEN = [2, 3, 5, 381, 449, 1374, 1782]
 """Found: slices lost on a link that stays up, batches out of order, a changed record that was never due."""
@@ -39,6 +41,47 @@ def test_a_core_that_kills_instead_of_draining_is_caught(monkeypatch):
 
     with pytest.raises(BrokenPromise):
         simulate_all_good_days(range(20))
+
+
+def simulate_all_busy_days(seeds):
+    for seed in seeds:
+        simulate_busy_days(seed)
+
+
+def test_nobody_idles_while_there_is_work_and_nothing_is_hoarded():
+    simulate_all_busy_days(range(8000, 8025))
+
+
+def test_a_core_that_never_takes_slices_back_from_busy_workers_is_caught(monkeypatch):
+    monkeypatch.setattr(Dispatcher, "arm", lambda self, now: None)
+
+    with pytest.raises(BrokenPromise, match="has nothing to do"):
+        simulate_all_busy_days(range(100))
+
+
+def test_a_core_that_asks_for_slices_again_and_again_is_caught(monkeypatch):
+    monkeypatch.setattr(Dispatcher, "steal", _steal_without_end)
+
+    with pytest.raises(BrokenPromise, match="messages for"):
+        simulate_all_busy_days(range(100))
+
+
+def test_a_core_that_remembers_slices_that_are_done_is_caught(monkeypatch):
+    monkeypatch.setattr(SliceLedger, "_forget", lambda self, ended: None)
+
+    with pytest.raises(BrokenPromise, match="at most"):
+        simulate_all_busy_days(range(100))
+
+
+_steal = Dispatcher.steal
+
+
+def _steal_without_end(self, now):
+    for worker in self.members.values():
+        worker.asked_back = False
+    sends = _steal(self, now)
+    self.steal_at = now + STEAL_PAUSE_S
+    return sends
 
 
 @pytest.mark.slow

@@ -65,6 +65,20 @@ def test_idle_workers_get_slices_of_others_after_results_that_came_late():
     assert asked_back(sends_of(rig, ev.Tick(), after_s=0.1)) == [W3]
 
 
+def test_a_worker_that_runs_what_another_has_ended_gives_away_all_that_it_holds():
+    """It runs the slice of a dead worker, whose result comes late, and holds one more: it has not begun that."""
+    rig = rig_with_three_full_workers()
+    dies(rig, W1)
+    assert given(tell(rig, W2, ok(1, 3, 4)), W2) == [1, 2]
+    tell(rig, W1, ok(1, 1))
+    tell(rig, W3, ok(1, 5, 6))
+
+    assert asked_back(sends_of(rig, ev.Tick(), after_s=0.1)) == [W2]
+    tell(rig, W2, ok(2, 1))
+    assert rig.stats.refused_results == 1
+    assert asked_back(sends_of(rig, ev.Tick(), after_s=1.1)) == []
+
+
 def test_what_comes_back_is_handed_out_behind_entries_that_are_done():
     rig = rig_with_three_full_workers()
     dies(rig, W1)

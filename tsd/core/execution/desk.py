@@ -216,6 +216,7 @@ class WorkerDesk:
             count += self.ledger.kept - kept_before
         if message.done or message.full or message.kept:
             worker.progress_at = now
+            self.ledger.note_turn(worker)
             self._note_ready(worker)
         if count > 0:
             worker.note_pace(count, message.busy_us, self.limits.credit_s, self.limits.credit_max)
@@ -277,6 +278,7 @@ class WorkerDesk:
         if worker is not None:
             held, kept = list(worker.held.values()), list(worker.kept.values())
             self.ledger.kept -= len(kept)
+            self.ledger.note_turn(worker)
             worker.held.clear()
             worker.kept.clear()
             if lost_at is None:

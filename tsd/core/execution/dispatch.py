@@ -185,7 +185,7 @@ class Dispatcher:
 
     def arm(self, now: float) -> None:
         """Look at idle workers soon, if others hold slices ahead."""
-        if self.steal_at == _NEVER and self._idle and self.ledger.loaded() > self.active:
+        if self.steal_at == _NEVER and self._idle and self._is_any_ahead():
             self.steal_at = max(now, self._stolen_at + STEAL_PAUSE_S)
 
     def look_for_room(self) -> None:
@@ -332,6 +332,10 @@ class Dispatcher:
 
     # --- taking back
 
+    def _is_any_ahead(self) -> bool:
+        """Whether workers hold slices that they have not begun."""
+        return self.ledger.loaded() > self.active - self.ledger.outrun
+
     def steal(self, now: float) -> list[tuple[str, Message]]:
         """Ask the most loaded workers for slices that idle ones could run.
 
@@ -341,17 +345,17 @@ class Dispatcher:
         self._stolen_at = now
         idle = len(self._idle)
         _drop_ended(self._queue)
-        if self._queue or not idle or self.ledger.loaded() <= self.active:
+        if self._queue or not idle or not self._is_any_ahead():
             return []
         sends: list[tuple[str, Message]] = []
         later = False
-        ahead = [w for w in self.members.values() if len(w.held) > 1 and w.down_since is None]
+        ahead = [w for w in self.members.values() if _not_begun(w) > 0 and w.down_since is None]
         ahead.sort(key=lambda worker: len(worker.held), reverse=True)
         wanted = idle
         for worker in ahead:
             if wanted <= 0:
                 break
-            count = len(worker.held) - 1
+            count = _not_begun(worker)
             if worker.asked_back:
                 continue
             if count * worker.slice_us < STEAL_WORK_US and now - worker.progress_at < STEAL_PAUSE_S * 2:
@@ -377,6 +381,11 @@ def _drop_ended(queue: deque[Slice]) -> None:
     """
     while queue and queue[0].state != PENDING:
         queue.popleft()
+
+
+def _not_begun(worker: Worker) -> int:
+    """How many slices the worker holds behind the one that it runs."""
+    return len(worker.held) - (not worker.is_outrun)
 
 
 def _number(entry: Slice) -> int:

@@ -72,6 +72,7 @@ class SliceLedger:
         pins: The worker that a slice asks for, by number of the slice.
         made: How many slices were taken in.
         rerun: Numbers of those that were recorded before and may have dead letters in the store.
+        outrun: How many workers run a slice that has ended by the result of another one.
         disturbed: Workers that lost a slice to the result of another one; dispatch looks at them again.
     """
 
@@ -90,6 +91,7 @@ class SliceLedger:
     made: int = 0
     rerun: set[int] = attrs.field(factory=set)
     disturbed: "list[Worker]" = attrs.field(factory=list)
+    outrun: int = 0
 
     def held(self) -> int:
         """How many slices workers hold, kept ones among them."""
@@ -98,6 +100,12 @@ class SliceLedger:
     def loaded(self) -> int:
         """How many slices workers have to run yet, the running ones among them."""
         return len(self.unfinished) - self.waiting - self.kept
+
+    def note_turn(self, worker: "Worker") -> None:
+        """What the worker ran has ended, or the worker is gone."""
+        if worker.is_outrun:
+            worker.is_outrun = False
+            self.outrun -= 1
 
     def keep(self, worker: "Worker", numbers: list[int]) -> None:
         """A worker has run these, and keeps them."""
@@ -204,6 +212,9 @@ class SliceLedger:
         if entry.holder is None:
             self.waiting -= 1
         elif holder := self.members.get(entry.holder):
+            if not holder.is_outrun and next(iter(holder.held), None) == n:
+                holder.is_outrun = True
+                self.outrun += 1
             if holder.held.pop(n, None) is None:
                 self.unkeep(holder, n)
             self.disturbed.append(holder)

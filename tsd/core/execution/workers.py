@@ -46,6 +46,8 @@ class Worker:
         probed: A probe was sent in the last round.
         unreached: That probe or another send found the link down.
         asked_back: A `GiveBack` waits for its answer.
+        is_outrun: The slice that it runs was ended by another one's result, so of what it is said to hold it
+            has begun nothing.
         alone: Number of a slice that is run here and must be the only one.
         reserved: It is being emptied for such a slice.
         is_ready: It has run a slice, or has said that it could.
@@ -76,6 +78,7 @@ class Worker:
     probed: bool = False
     unreached: bool = False
     asked_back: bool = False
+    is_outrun: bool = False
     alone: int | None = None
     reserved: bool = False
     is_ready: bool = False

@@ -6,8 +6,9 @@ from tests.simulation.store import BrokenPromise
 from tests.simulation.world import simulate, simulate_busy_days, simulate_good_days
 from tsd.core.cluster.membership import Members
 from tsd.core.execution.desk import WorkerDesk
-from tsd.core.execution.dispatch import STEAL_PAUSE_S, Dispatcher
+from tsd.core.execution.dispatch import Dispatcher
 from tsd.core.execution.ledger import SliceLedger
+from tsd.core.messages import ResultsSeen
 
 ONCE_BROKEN = [2, 3, 5, 381, 449, 1374, 1782]
 """Found: slices lost on a link that stays up, batches out of order, a changed record that was never due."""
@@ -49,7 +50,7 @@ def simulate_all_busy_days(seeds):
 
 
 def test_nobody_idles_while_there_is_work_and_nothing_is_hoarded():
-    simulate_all_busy_days(range(8000, 8025))
+    simulate_all_busy_days(range(8000, 8010))
 
 
 def test_a_core_that_never_takes_slices_back_from_busy_workers_is_caught(monkeypatch):
@@ -59,11 +60,11 @@ def test_a_core_that_never_takes_slices_back_from_busy_workers_is_caught(monkeyp
         simulate_all_busy_days(range(100))
 
 
-def test_a_core_that_asks_for_slices_again_and_again_is_caught(monkeypatch):
-    monkeypatch.setattr(Dispatcher, "steal", _steal_without_end)
+def test_a_core_that_says_everything_forty_times_is_caught(monkeypatch):
+    monkeypatch.setattr(WorkerDesk, "_results", _results_with_echo)
 
     with pytest.raises(BrokenPromise, match="messages for"):
-        simulate_all_busy_days(range(100))
+        simulate_all_busy_days(range(20))
 
 
 def test_a_core_that_remembers_slices_that_are_done_is_caught(monkeypatch):
@@ -73,15 +74,13 @@ def test_a_core_that_remembers_slices_that_are_done_is_caught(monkeypatch):
         simulate_all_busy_days(range(100))
 
 
-_steal = Dispatcher.steal
+_results = WorkerDesk._results
 
 
-def _steal_without_end(self, now):
-    for worker in self.members.values():
-        worker.asked_back = False
-    sends = _steal(self, now)
-    self.steal_at = now + STEAL_PAUSE_S
-    return sends
+def _results_with_echo(self, worker, message, *args):
+    for _ in range(40):
+        self.outbox.send(worker.peer, ResultsSeen(seq=worker.seq))
+    _results(self, worker, message, *args)
 
 
 @pytest.mark.slow

@@ -91,6 +91,7 @@ class World:
 
     def __init__(self, seed: int, *, is_harsh: bool = True, is_gentle: bool = False) -> None:
         self.seed = seed
+        self.days = ""
         self.is_harsh = is_harsh
         self.is_gentle = is_gentle
         self.rng = Random(seed)
@@ -490,6 +491,8 @@ class World:
         """The storm is over: everything is up again and nothing is paused."""
         self.say("CALM", "")
         self.weather.drop = self.weather.double = self.weather.reorder = 0.0
+        # What overtakes a welcome is dropped by it, and is missed two beats later only.
+        self.weather.is_ordered = True
         self.store.is_down = False
         for a, b in self.network.heal_all():
             self.heal(a, b)
@@ -728,6 +731,7 @@ def simulate_busy_days(seed: int) -> World:
     weather.drop = weather.double = weather.reorder = 0.0
     weather.jitter_s = min(weather.jitter_s, 0.01)
     weather.is_ordered = True
+    world.days = "BUSY_DAYS=1 "
     world.limits = attrs.evolve(world.limits, credit_max=256, max_buffered_records=50_000)
     try:
         for number in range(rng.randint(1, 2)):
@@ -757,5 +761,5 @@ def simulate_busy_days(seed: int) -> World:
 
 def _with_trace(world: World, error: Exception) -> BrokenPromise:
     trace = "\n".join(f"{at:10.4f} {who}: {what}" for at, who, what in world.trace)
-    how = "" if world.is_harsh else "GOOD_DAYS=1 " if not world.weather.is_ordered else "BUSY_DAYS=1 "
+    how = world.days or ("GOOD_DAYS=1 " if world.is_gentle else "")
     return BrokenPromise(f"{trace}\n\nseed {world.seed}: {error!r} (replay: make sim {how}SEED={world.seed})")

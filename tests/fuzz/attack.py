@@ -183,7 +183,32 @@ class TroubledController(Controller):
             self.after(0.001, lambda: self.feed(ex.SlicerFailed("no such position")))
 
 
-TROUBLED = {Node: TroubledNode, Worker: TroubledWorker, Controller: TroubledController}
+class TroubledMaster(Master):
+    """A master that may be told by forged nodes that its drained ones are others."""
+
+    def _check_drained(self, sends: Any) -> None: ...
+
+
+TROUBLED = {
+    Master: TroubledMaster,
+    Node: TroubledNode,
+    Worker: TroubledWorker,
+    Controller: TroubledController,
+}
+
+
+def watched(actor: Any) -> Any:
+    """An actor of which everything that its machine says is looked at, and that expects anything."""
+    actor.machine = Watched(actor.machine, actor.name)
+    actor.__class__ = TROUBLED[type(actor)]
+    return actor
+
+
+class Actors(dict[str, Any]):
+    """Actors by name, each watched from the start."""
+
+    def __setitem__(self, name: str, actor: Any) -> None:
+        super().__setitem__(name, watched(actor))
 
 
 class Plans(dict[str, Plan]):
@@ -212,8 +237,18 @@ class Battlefield(World):
         self.kinds = {
             link: rng.sample(list(reads), rng.randint(1, len(reads))) for link, (_, _, reads) in LINKS.items()
         }
+        self.store = TolerantStore()
+        self.processes = Actors(self.processes)
+        nodes, self.nodes = self.nodes, Actors()
+        self.nodes.update({host: watched(node) for host, node in nodes.items()})
+        self.master = watched(self.master)
         self.plans = Plans()
         self.sinks = collections.defaultdict(dict)
+
+    def keep_master_watched(self) -> None:
+        """After a crash it is a new one."""
+        if type(self.master) is Master:
+            self.master = watched(self.master)
 
     # --- promises that somebody with a stolen identity can break
 
@@ -226,21 +261,12 @@ class Battlefield(World):
 
     # --- the attack
 
-    def watch(self) -> None:
-        """See to it that every machine is watched, and its store tolerant."""
-        if not isinstance(self.store, TolerantStore):
-            self.store.__class__ = TolerantStore
-        for actor in (self.master, *self.nodes.values(), *self.processes.values()):
-            if not isinstance(actor.machine, Watched):
-                actor.machine = Watched(actor.machine, actor.name)
-                actor.__class__ = TROUBLED.get(type(actor), type(actor))
-
     def attack(self, count: int) -> None:
         """Send so many pieces of nonsense, in bursts, while the cluster goes on with its work."""
         left = count
         while left > 0:
             self.keep_alive()
-            self.watch()
+            self.keep_master_watched()
             pool = self.pool()
             burst = min(self.attack_rng.choice((5, 20, BURST)), left)
             left -= max(1, sum(self.strike(pool) for _ in range(burst)))
@@ -417,7 +443,6 @@ def attack(seed: int, count: int) -> Battlefield:
     field = Battlefield(seed)
     for number in range(3):
         field.add(f"e{number}", make_plan(field.rng, f"e{number}"))
-    field.watch()
     field.run_until(field.clock.now + field.attack_rng.choice([0.0, 0.5, 5.0]))
     field.attack(count)
     field.calm()

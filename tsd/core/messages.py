@@ -6,7 +6,8 @@ that a restarted process is a new peer. `docs/architecture.md` tells the convers
 
 The rules that all links share:
 
-* The dialer opens with its hello and repeats it until it is welcomed or refused. It says hello again
+* The dialer opens with its hello and repeats it, ever more seldom (`tsd.core.hellos`), until it is welcomed or
+  refused. It says hello again
   when the listener answers `Again` (which is what a listener answers to any frame of a peer that
   it does not know, for example after a restart) and when nothing was heard for `LINK_SILENCE_BEATS` beats.
 * A hello says what the dialer holds; a welcome carries all that the dialer needs. Everything in
@@ -494,11 +495,12 @@ class WorkerWelcome:
     log_level: fields.Level | None = None
 
 
-SliceItem = tuple[fields.Number, fields.Number, fields.Number, str, str | None, str | None]
+SliceItem = tuple[fields.Number, int, int, str, str | None, str | None]
 """A slice on its way to a worker: (n, slicer_id, slicer_order, request, ex_id, slice_id).
 
 `n` is the controller's number for the slice, the only name it has on this link. `request` is JSON
-text. `ex_id` is None for slices of the execution itself; `slice_id` is None when derived.
+text. `ex_id` is None for slices of the execution itself; `slice_id` is None when derived. There are
+thousands in a message, so only what must have a range is looked at: the others are part of a text.
 """
 
 
@@ -533,7 +535,8 @@ class Results:
     """
 
     seq: fields.Number
-    done: _Numbers
+    done: Annotated[list[int], _MANY]
+    """Only compared with the numbers that are held, so they need no range."""
     full: Annotated[list[FullResult], _MANY]
     returned: _Numbers
     busy_us: fields.Number

@@ -95,9 +95,7 @@ ENDS_AFTER_REPLAY = frozenset({RecoveryMode.ALL, RecoveryMode.ERRORS, RecoveryMo
 _Source = Annotated[int, Meta(ge=0, lt=10_000)]
 _State = Annotated[int, Meta(ge=0, le=3)]
 
-SliceRow = tuple[
-    int, int, int, _State, Milliseconds, Milliseconds, str, int, str | None, str | None, bytes | None
-]
+SliceRow = tuple[int, int, int, _State, int, int, str, int, str | None, str | None, bytes | None]
 """One slice record on its way to the store, as a plain tuple because there are tens of thousands a second:
 
 (source, slicer_id, slicer_order, state, created_ms, updated_ms, request, retry_count, error, slice_id,

@@ -40,8 +40,13 @@ _EXECUTION_KEYS = frozenset(
 """Keys of a shown execution that are columns."""
 
 
+_FIRST_MS, _LAST_MS = -62_135_596_800_000, 253_402_300_799_999
+"""The years that a date can have."""
+
+
 def shown_time(unix_ms: int) -> str:
     """ISO-8601 in UTC with milliseconds, as in `2026-01-31T01:02:03.004Z`."""
+    unix_ms = min(max(unix_ms, _FIRST_MS), _LAST_MS)  # a broken clock is no reason to show nothing
     text = datetime.fromtimestamp(unix_ms // 1000, tz=UTC).strftime("%Y-%m-%dT%H:%M:%S")
     return f"{text}.{unix_ms % 1000:03}Z"
 

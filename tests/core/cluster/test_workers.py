@@ -324,3 +324,19 @@ def test_workers_that_connect_later_are_no_problem_any_more():
 
     assert problems(cluster) == {""}
     assert cluster.master.waiting_reason("x") == ""
+
+
+def test_workers_that_gave_up_just_before_are_named_too():
+    """They wait as long as their controller does, so they may be gone when it says that none has come."""
+    cluster = Cluster(a=2, b=2)
+    cluster.start("x", 1)
+    controller = cluster.controller("x")
+    controller.never_reached_by = ("a", "b")
+    cluster.run(8)
+    (worker,) = cluster.workers("x")
+    cluster.end(worker, exit_code=1)
+
+    controller.report("failed", "No workers have connected to slicer in the allotted time")
+    cluster.run(2)
+
+    assert f"worker {worker} on node" in cluster.store.records["x"].failure_reason

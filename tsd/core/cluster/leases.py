@@ -74,6 +74,7 @@ class Controller:
         report_seq: The last status report that was taken in.
         connected: Workers that are connected to it, as it said last; None before it has said so.
         told_unconnected: Workers of which it was logged that they are not.
+        last_unconnected: The same, in words; kept when they have ended, and while nobody is connected.
         gap_seq: A report that did not fit and seemed to have overtaken another; taken as it is next time.
     """
 
@@ -94,6 +95,7 @@ class Controller:
     gap_seq: int = 0
     connected: frozenset[str] | None = None
     told_unconnected: set[str] = attrs.field(factory=set)
+    last_unconnected: tuple[str, ...] = ()
 
     @property
     def may_leave(self) -> bool:

@@ -43,11 +43,15 @@ def tell_unconnected(execution: Execution, out: Outbox, now: float) -> None:
             address=controller.address,
         )
     controller.told_unconnected = set(found)
+    if found or controller.connected:
+        controller.last_unconnected = tuple(found.values())
 
 
 def with_unconnected(reason: str, execution: Execution, now: float) -> str:
-    """Why an execution failed, and the workers that were not connected then."""
+    """Why an execution failed, and the workers that were not connected then, or last."""
     words = list(unconnected_workers(execution, now).values())
+    if not words and execution.controller is not None:
+        words = list(execution.controller.last_unconnected)  # they give up too, at the same time
     if not words:
         return reason
     more = f" and {len(words) - 3} more" if len(words) > 3 else ""

@@ -6,10 +6,10 @@ that a restarted process is a new peer. `docs/architecture.md` tells the convers
 
 The rules that all links share:
 
-* The dialer opens with its hello and repeats it, ever more seldom (`tsd.core.hellos`), until it is welcomed or
-  refused. It says hello again
-  when the listener answers `Again` (which is what a listener answers to any frame of a peer that
-  it does not know, for example after a restart) and when nothing was heard for `LINK_SILENCE_BEATS` beats.
+* The dialer opens with its hello and repeats it, ever more seldom (`tsd.core.hellos`), until it is welcomed
+  or refused. It says hello again when the listener answers `Again` (which is what a listener answers to any
+  frame of a peer that it does not know, for example after a restart) and when nothing was heard for
+  `LINK_SILENCE_BEATS` beats.
 * A hello says what the dialer holds; a welcome carries all that the dialer needs. Everything in
   between can be lost, doubled or late: what must arrive is repeated until it is acknowledged
   (record batches, status reports, results) or is level-triggered (wanted states, reports of what runs).

@@ -10,6 +10,7 @@ from tsd.core.cluster.events import (
     SaveGeneration,
     SaveStatus,
     Tick,
+    Unsendable,
     WorkersRequested,
 )
 from tsd.core.cluster.machine import ClusterMachine
@@ -22,8 +23,10 @@ from tsd.core.messages import (
     ControllerHello,
     ControllerWelcome,
     LeaseGranted,
+    NodeBeat,
     NodeHello,
     NodeWanted,
+    ProcessExit,
     Refused,
     StatusIs,
     StatusReport,
@@ -561,3 +564,50 @@ def test_ticks_alone_change_nothing():
 
     assert len(cluster.store.saves) == saves
     assert attrs.asdict(cluster.master.execution_view("x"))["workers_running"] == 1
+
+
+def test_an_execution_whose_document_fits_into_no_message_fails_at_once_with_the_size():
+    """Otherwise its controller says hello until somebody loses patience, and nobody knows why."""
+    cluster = Cluster(a=4)
+    cluster.start("x")
+    cluster.start("y")
+    controller = cluster.controller("x")
+
+    reason = "ControllerWelcome has 20000000 bytes, and a message at most 16777216"
+    cluster.feed(Unsendable(peer=controller.spec.proc_id, message=controller.welcome, reason=reason))
+    cluster.run(3)
+
+    assert cluster.status("x") is Status.FAILED
+    assert reason in cluster.store.records["x"].failure_reason
+    assert cluster.status("y") is Status.RUNNING
+
+
+def test_of_a_node_whose_list_fits_into_no_message_the_execution_with_the_largest_environment_fails():
+    cluster = Cluster(a=6)
+    cluster.start("large", env={"A": "x" * 10_000})
+    cluster.start("small", env={"A": "x"})
+    wanted = NodeWanted(revision=1, processes=tuple(cluster.host("a").running.values()), endings={})
+
+    cluster.feed(Unsendable(peer=cluster.host("a").peer, message=wanted, reason="too large"))
+    cluster.run(3)
+
+    assert cluster.status("large") is Status.FAILED
+    assert "environment" in cluster.store.records["large"].failure_reason
+    assert cluster.status("small") is Status.RUNNING
+
+
+def test_a_node_is_not_believed_about_processes_of_another_node():
+    cluster = Cluster(a=4, b=4)
+    cluster.start("x", 2)
+    cluster.run(3)
+    home = cluster.controller_host("x")
+    other = cluster.host("b" if home.node_id == "a" else "a")
+    forged = ProcessExit(proc_id="x/1/c", ex_id="x", exit_code=1, signal=None)
+
+    cluster.feed(FromNode(peer=other.peer, message=NodeBeat(revision=0, runs=(), exits=(forged,))))
+    cluster.run(3)
+
+    assert cluster.store.records["x"].generation == 1
+    assert [each.facts["node_id"] for each in cluster.log if each.event == "node.foreign_exits"] == [
+        other.node_id
+    ]

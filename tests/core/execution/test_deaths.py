@@ -4,8 +4,9 @@ import attrs
 import pytest
 
 from tests.support.execution_rig import EX, Rig, numbers
+from tsd.core.execution import events as ev
 from tsd.core.execution.deaths import described, name_of_signal, told_of
-from tsd.core.messages import ProcessExit
+from tsd.core.messages import ProcessExit, WorkerBye
 
 
 def ended(peer="ex-1/1/w1.1", **how):
@@ -113,6 +114,22 @@ def test_workers_that_end_before_they_are_ready_fail_nothing_while_another_one_w
     rig.run_until(lambda: rig.exit)
 
     assert rig.states() == {"completed": 20}
+
+
+def test_workers_that_end_behind_their_goodbye_had_begun():
+    """An exit in `shutdown` is no failed start, however often it comes."""
+    rig = Rig(numbers(60))
+    for start in range(1, 10):
+        worker = rig.worker(1, start=start, duration_s=1e9)
+        rig.run_until(lambda: worker.running or rig.exit)  # noqa: B023
+        worker.is_dead = True
+        rig.machine.handle(ev.FromWorker(worker.peer, WorkerBye(reason="told to end")), now=rig.now)
+        tell(rig, ended(worker.peer, exit_code=3, doing="shutting down hostile (operations[1])"))
+        rig.run(0.1)
+    rig.worker(2)
+    rig.run_until(lambda: rig.exit)
+
+    assert rig.states() == {"completed": 60}
 
 
 def test_an_execution_without_workers_says_how_the_last_one_ended():

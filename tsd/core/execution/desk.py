@@ -316,7 +316,9 @@ class WorkerDesk:
         if not is_expected:
             if not is_lost:
                 self.last_exit = described(exit_)
-            if exit_.doing and not is_lost and (worker is None or not worker.is_ready):
+            # One that has run a slice, or has said goodbye, had been ready.
+            has_begun = exit_.running is not None or exit_.behind is not None or peer in self.table.ended
+            if exit_.doing and not (has_begun or is_lost or (worker is not None and worker.is_ready)):
                 self._start_failed(exit_)
             for entry in (found := self._suspects(exit_, worker)):
                 self._blame(entry, exit_, now, at_ms, is_certain=len(found) == 1)

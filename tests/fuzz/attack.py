@@ -28,6 +28,7 @@ from tests.simulation.network import CODEC
 from tests.simulation.store import BrokenPromise, SimulatedStore, StoredSlice
 from tests.simulation.world import Plan, World, make_plan
 from tsd.core.execution import events as ex
+from tsd.core.fields import ORDER_MAX
 from tsd.core.kinds import (
     CONTROLLER_TO_MASTER,
     CONTROLLER_TO_WORKER,
@@ -99,7 +100,7 @@ class TolerantStore(SimulatedStore):
             return False
         if not set(batch.sources) <= set(record.sources) or batch.sources[:1] != (batch.ex_id,):
             return False
-        if any(not 0 <= row[0] < len(batch.sources) for row in batch.rows):
+        if any(not (0 <= row[0] < len(batch.sources) and 0 <= row[2] <= ORDER_MAX) for row in batch.rows):
             return False
         for source, slicer_id, order, state, created, _, request, retries, error, slice_id, _ in batch.rows:
             key = (batch.sources[source], slicer_id, order)

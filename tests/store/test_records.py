@@ -111,7 +111,7 @@ async def test_records_for_an_execution_that_is_not_recovered_are_refused(store,
 
 
 @pytest.mark.parametrize(
-    "row", [slice_row(2**70), slice_row(2, request="\ud800"), slice_row(2, request=None)]
+    "row", [slice_row(2, slicer_id=2**70), slice_row(2, request="\ud800"), slice_row(2, request=None)]
 )
 async def test_a_batch_that_can_not_be_stored_is_refused_whole_and_ends_nobody(store, row):
     await add_execution(store)
@@ -122,6 +122,15 @@ async def test_a_batch_that_can_not_be_stored_is_refused_whole_and_ends_nobody(s
 
     await store.store_records(batch_of([slice_row(1)]))
     assert await stored_states(store) == {(0, 1): COMPLETED}
+
+
+async def test_an_order_that_no_slicer_comes_to_is_refused(store):
+    """It would come back in a page of recovery that no controller can read."""
+    await add_execution(store)
+
+    with pytest.raises(Conflict, match="order beyond"):
+        await store.store_records(batch_of([slice_row(1), slice_row(2**53)]))
+    assert await stored_states(store) == {}
 
 
 async def test_errors_are_shown_as_clients_expect(store):

@@ -17,6 +17,8 @@ from tsd.ids import PROCESS_ID_FORM
 
 NUMBER_MAX: Final = 2**53
 """Of everything that is counted: exact in JSON and in a float, and it fits into a column of the store."""
+ORDER_MAX: Final = NUMBER_MAX // 2
+"""Of a slice that is recorded; no slicer ever comes that far."""
 REVISION_FAR: Final = 2**52
 """No clock gives such a revision; nobody goes on counting from one that a peer tells."""
 SECONDS_MAX: Final = 1e13
@@ -38,7 +40,7 @@ _ADDRESS_FORM = rf"tcp://[^\s/{_ODD}]+:{_PORT_FORM}"
 
 Number = Annotated[int, Meta(ge=0, le=NUMBER_MAX)]
 """Something that is counted, from 0."""
-Order = Annotated[int, Meta(ge=0, le=NUMBER_MAX // 2)]
+Order = Annotated[int, Meta(ge=0, le=ORDER_MAX)]
 """Of a slice that is recorded; its slicer goes on counting from there."""
 Signed = Annotated[int, Meta(ge=-(2**62), le=2**62)]
 """A sum of numbers that came and went."""

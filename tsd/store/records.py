@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Final
 import attrs
 from sqlalchemy import ColumnElement, Connection, RowMapping, bindparam, select, tuple_
 
+from tsd.core.fields import ORDER_MAX
 from tsd.core.messages import RecordBatch
 from tsd.core.records import TERMINAL_STATUSES, EndedSlices, SliceState
 from tsd.errors import Conflict, NotFound
@@ -144,8 +145,13 @@ class StoreRecords:
             if batch.sources[:1] != (batch.ex_id,) or not set(batch.sources) <= set(chain):
                 raise Conflict(f"records of execution {batch.ex_id} name sources that it does not recover")
             ex_nos = [chain[ex_id] for ex_id in batch.sources]
-        if not all(0 <= row[0] < len(ex_nos) for row in batch.rows):
-            raise Conflict(f"records of execution {batch.ex_id} name a source that is not in their list")
+        count = len(ex_nos)
+        # The order goes back to a controller, which would take no larger one.
+        if not all(0 <= row[0] < count and 0 <= row[2] <= ORDER_MAX for row in batch.rows):
+            raise Conflict(
+                f"records of execution {batch.ex_id} name a source that is not in their list,"
+                f" or an order beyond {ORDER_MAX}"
+            )
         return ex_nos, row
 
 

@@ -207,8 +207,11 @@ class Execution:
         """When time alone changes something here."""
         if not self.is_active:
             return None
-        times = []
         controller = self.controller
+        if controller is None and self.status is not Status.STOPPING:
+            # Thousands may wait for room, and each is asked after every event.
+            return self.not_before if self.not_before > now else None
+        times = []
         if self.status is Status.STOPPING:
             deadline = self.stop_deadline
             kill_at = deadline - self.settings.kill_margin_s

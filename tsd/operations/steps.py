@@ -5,7 +5,7 @@ import itertools
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NoReturn
 
-from tsd.errors import OperationError
+from tsd.errors import NonRetryable, OperationError
 from tsd.operations.base import (
     BatchProcessor,
     Component,
@@ -29,7 +29,7 @@ def as_records(result: Any, name: str) -> list[Record]:
         name: Name of the operation, for the error.
 
     Raises:
-        OperationError: It returned something else.
+        NonRetryable: It returned something else, as it will again.
     """
     if type(result) is list:
         if _RECORDS_ONLY.issuperset(map(type, result)):
@@ -43,14 +43,14 @@ def as_records(result: Any, name: str) -> list[Record]:
         return _make_many(result, name)
     if inspect.iscoroutine(result):
         _refuse([result], name)
-    raise OperationError(f"{name} returned {type(result).__name__}, not records")
+    raise NonRetryable(f"{name} returned {type(result).__name__}, not records")
 
 
 def _make_many(values: Iterable[Any], name: str) -> list[Record]:
     try:
         return Record.make_many(values)
     except TypeError as error:
-        raise OperationError(f"{name} returned something that is no record: {error}") from error
+        raise NonRetryable(f"{name} returned something that is no record: {error}") from error
 
 
 def bind_fetch(fetcher: Fetcher, ctx: OpContext) -> Callable[[Any], list[Record]]:
@@ -176,4 +176,4 @@ def _refuse(results: Iterable[Any], name: str) -> NoReturn:
     for result in results:
         if inspect.iscoroutine(result):
             result.close()
-    raise OperationError(f"{name} returned a coroutine: declare the method with async def")
+    raise NonRetryable(f"{name} returned a coroutine: declare the method with async def")

@@ -275,3 +275,46 @@ def test_one_process_marks_its_output_as_complete_and_only_when_no_slice_failed(
     assert (stage / "out" / "_SUCCESS").exists()
     assert run(stage, "--in-process", job(stage, "a\nx\n", {"_op": "price"}, writer)).returncode != 0
     assert not (stage / "out" / "_SUCCESS").exists()
+
+
+@pytest.mark.slow
+def test_ctrl_c_is_heard_while_the_cluster_starts(stage):
+    path = job(stage, "a\n1\n", {"_op": "noop"})
+
+    code, screen = on_terminal(stage, path, answers=[("starting a cluster", "\x03")])
+
+    assert code == 2, screen
+    assert "stopped before the job began" in screen
+    assert "Traceback" not in screen
+    assert list((stage / "tmp").iterdir()) == []
+
+
+@pytest.mark.slow
+def test_what_a_killed_run_left_behind_the_next_one_removes(stage):
+    path = job(stage, "a\n1\n", {"_op": "delay", "ms": 60_000}, {"_op": "noop"})
+    arguments = [sys.executable, "-m", "tsd.cli.main", "run", "--config", str(stage / "tsd.yaml"), str(path)]
+    with subprocess.Popen(
+        arguments,
+        cwd=stage,
+        env=environment(stage),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as killed:
+        killed.stderr.readline()  # it has something to say, so its cluster runs
+        killed.kill()
+    (left,) = (stage / "tmp").glob("tsd-run-*")
+    lock = os.open(left / "run.lock", os.O_RDWR)
+    deadline = time.monotonic() + WITHIN_S
+    while time.monotonic() < deadline:  # the cluster follows its command
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            break
+        except BlockingIOError:
+            time.sleep(0.1)
+    os.close(lock)
+
+    ended = run(stage, job(stage, "a\n1\n", {"_op": "noop"}))
+
+    assert ended.returncode == 0
+    assert list((stage / "tmp").iterdir()) == []

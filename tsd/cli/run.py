@@ -107,6 +107,7 @@ def run_job(
             print(f"tsd: {error}", file=sys.stderr)
             code = exit_codes.CONFIG
         except KeyboardInterrupt:
+            view.say("stopped before the job began")
             code = exit_codes.STOPPED
         finally:
             cluster.stop()

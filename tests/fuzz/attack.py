@@ -155,7 +155,7 @@ class TroubledWorker(Worker):
     def _next(self) -> None:
         try:
             super()._next()
-        except (ValueError, AttributeError, TypeError):
+        except (ValueError, AttributeError, TypeError, IndexError, KeyError):
             n, self.running = self.running, None
             assert n is not None
             failed = (n, int(SliceState.ERROR), 0, "no such request", None, None)

@@ -357,3 +357,32 @@ def test_html_in_a_stream_of_lines_is_rejected_line_by_line_when_records_came_be
     records, refused = read(tmp_path, io.BytesIO(b'{"a":1}\n<html>\n').getvalue())
 
     assert (records, len(refused)) == ([{"a": 1}], 1)
+
+
+@pytest.mark.parametrize(
+    "torn",
+    [
+        '{"a":\n1}\n{"b":2}{"c":3}\n',  # as many objects as lines, and none of the first two lines is one
+        '{"a":{}\n}\n{"b":2} {"c":3}\n',
+        '{"b":2}{"c":3}\n{"a":[{}\n,{}]}\n',
+        '[{"a":1}\n,{"a":2}]\n',
+        '{"a":1}\n\n{"b":2}{"c":3}\n',
+    ],
+)
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_lines_that_are_read_together_are_what_they_are_alone(tmp_path, torn, end):
+    """Objects over lines and several in a line may not make up for each other."""
+    good = '{"x":"}{","y":{"z":[{}]}}\n'
+    lines = [line for line in (good + torn + good).split("\n") if line.strip()]
+
+    records, refused = read(tmp_path, (good + torn + good).replace("\n", end).encode(), line_delimiter=end)
+
+    assert records == [value for line in lines if isinstance(value := _value_of(line), dict)]
+    assert len(records) + len(refused) == len(lines)
+
+
+def _value_of(line):
+    try:
+        return json.loads(line)
+    except ValueError:
+        return None

@@ -3,6 +3,10 @@
 What is no record is refused with its bytes and their offset, and takes nothing with it. A line is decoded
 alone, as a decoder of many lines would take a line break within an object, or two objects in a line, which
 slices tear.
+
+Lines of ldjson are decoded together, which takes two thirds of the time, when neither can be: every line
+begins with `{` and ends with `}`, and there are as many objects as lines. Within JSON no `{` can follow a `}`
+and a line break, since a comma is missing, so each line break is between two objects.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -21,6 +25,7 @@ from tsd.operations.standard.storage import DamagedError
 BOM = b"\xef\xbb\xbf"
 _JSON_BLANKS = b" \t\r\n"
 _object = msgspec.json.Decoder(dict[str, Any]).decode
+_objects = msgspec.json.Decoder(dict[str, Any]).decode_lines
 _any = msgspec.json.Decoder().decode
 
 
@@ -73,7 +78,11 @@ class Decoder:
             decode_block = self._texts
         records: list[Record] = []
         for block in blocks:
-            records += decode_block(block, at, refuse)
+            found = decode_block(block, at, refuse)
+            if records:
+                records += found
+            else:
+                records = found  # the usual case of one block, not copied
             at += len(block)
         return records
 
@@ -101,6 +110,12 @@ class Decoder:
         return records
 
     def _ldjson(self, data: bytes, at: int, refuse: Refuse) -> list[Record]:
+        if line_count := self._count_of_objects(data):
+            try:
+                if len(found := _objects(data)) == line_count:
+                    return list(map(Record, found))
+            except RECORD_FAULTS:
+                pass
         lines = data.split(self._delimiter)
         if not lines[-1]:
             del lines[-1]  # what follows the last delimiter is no record
@@ -114,6 +129,14 @@ class Decoder:
                 records += self._element(line, at, refuse)
             at += len(line) + len(self._delimiter)
         return records
+
+    def _count_of_objects(self, data: bytes) -> int:
+        """How many lines there are, if each begins and ends as an object does; else 0."""
+        end = b"}" + self._delimiter
+        if self._delimiter not in (b"\n", b"\r\n") or data[:1] != b"{" or not data.endswith(end):
+            return 0
+        line_count = data.count(b"\n")
+        return line_count if data.count(end + b"{") == line_count - 1 else 0
 
     def _json(self, data: bytes, refuse: Refuse) -> list[Record]:
         at = len(BOM) if data.startswith(BOM) else 0

@@ -44,6 +44,7 @@ class FileSource:
         self._storage = storage
         self._decoder = Decoder(options)
         self._headers: dict[tuple[str, str], _Header] = {}
+        self._checked: set[tuple[str, str]] = set()
         self._lines: dict[tuple[str, str], tuple[int, int]] = {}
 
     def requests(self, after: Mapping[str, Any] | None = None) -> Iterator[dict[str, Any]]:
@@ -187,7 +188,7 @@ class FileSource:
     def _records(self, file: StoredFile, request: Mapping[str, Any]) -> list[Record]:
         options = self._options
         offset, length, total = (request[name] for name in ("offset", "length", "total"))
-        self._check_head(file, total)
+        self._check_head(file, request)
         if options.reads_whole_files:
             refuse = Refusals(self._reject, _place(request), self._lines_of(file, total))
             return self._decoder.decode(self._whole(file, total), refuse, has_header=options.remove_header)
@@ -218,11 +219,15 @@ class FileSource:
                 self._lines.clear()
             self._lines[key] = lines.known
 
-    def _check_head(self, file: StoredFile, total: int) -> None:
-        """Refuse a file whose first bytes tell that it is of another kind, instead of each of its lines."""
-        if self._decoder.takes_any_bytes:
+    def _check_head(self, file: StoredFile, request: Mapping[str, Any]) -> None:
+        """Refuse a file whose first bytes tell that it is of another kind, instead of each of its lines.
+
+        Each state of a file is looked at once.
+        """
+        key = _key(request)
+        if self._decoder.takes_any_bytes or key in self._checked:
             return
-        head = file.read_at(0, min(total, HEAD_B))
+        head = file.read_at(0, min(request["total"], HEAD_B))
         told = self._options.compression
         if told == "none":
             fault = fault_of(head) or document_of(head, self._options.format)
@@ -230,6 +235,10 @@ class FileSource:
                 raise DamagedError(fault)
         elif (found := compression_of(head)) not in (None, told):
             raise DamagedError(f"it is no {told}: set compression to {found}")
+        if version_of(request):
+            if len(self._checked) >= _MOST_HEADERS:
+                self._checked.clear()
+            self._checked.add(key)
 
     def _whole(self, file: StoredFile, total: int) -> Iterator[bytes]:
         options = self._options

@@ -34,3 +34,15 @@ def test_on_a_terminal_the_line_is_drawn_again_and_said_lines_stay(monkeypatch):
     assert "running: 7 slices" in output
     assert "running: 8 of 9 slices" in output
     assert "stopping [after] the running slices\n" in output
+
+
+def test_on_a_narrow_terminal_the_bar_goes_before_a_word_does(monkeypatch):
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "80")
+    stream = Terminal()
+    snapshot = Snapshot(status="failed", processed=12, total=12, failed=1, rate=50, queued=0, workers=1)
+    with ProgressView("clean the logs", stream=stream) as view:
+        view.show(snapshot)
+
+    assert " clean the logs failed: 12 of 12 slices, 1 failed, 50/s, 0 queued, 1 worker" in stream.getvalue()
+    assert "━" not in stream.getvalue()

@@ -14,6 +14,10 @@ from rich.table import Table
 from rich.text import Text
 
 PLAIN_EVERY_S = 2.0
+_NAME_WIDTH = 24
+_BAR_WIDTH = 16
+_GAPS = 5
+"""The spinner, and the spaces between the columns."""
 
 
 @attrs.frozen(kw_only=True)
@@ -39,7 +43,7 @@ class Snapshot:
         failed = f", {self.failed:,} failed" if self.failed else ""
         return (
             f"{self.status}: {self.processed:,}{of_total} slices{failed}, {self.rate:,.0f}/s,"
-            f" {self.queued:,} queued, {self.workers} workers"
+            f" {self.queued:,} queued, {self.workers} {'worker' if self.workers == 1 else 'workers'}"
         )
 
 
@@ -83,7 +87,7 @@ class ProgressView:
         if self._quiet:
             return
         if self._live is not None:
-            self._live.update(self._line(snapshot), refresh=True)
+            self._live.update(self._line(snapshot, self._live.console.width), refresh=True)
             return
         now = time.monotonic()
         words = snapshot.words()
@@ -124,14 +128,23 @@ class ProgressView:
         else:
             print(text, file=self._stream, flush=True)
 
-    def _line(self, snapshot: Snapshot) -> Table:
+    def _line(self, snapshot: Snapshot, width: int) -> Table:
+        words = snapshot.words()
         line = Table.grid(padding=(0, 1))
         line.add_column(no_wrap=True)
-        line.add_column(no_wrap=True, overflow="ellipsis", max_width=24)
+        line.add_column(no_wrap=True, overflow="ellipsis", max_width=_NAME_WIDTH)
+        if width - len(words) - min(len(self._name), _NAME_WIDTH) - _GAPS < _BAR_WIDTH:
+            # Words say more than a bar.
+            line.add_column(no_wrap=True, overflow="ellipsis", ratio=1)
+            line.add_row(self._spinner, self._name, words)
+            return line
         line.add_column(no_wrap=True)
         line.add_column(no_wrap=True, overflow="ellipsis", ratio=1)
         bar = ProgressBar(
-            total=snapshot.total or None, completed=snapshot.processed, width=16, pulse=not snapshot.total
+            total=snapshot.total or None,
+            completed=snapshot.processed,
+            width=_BAR_WIDTH,
+            pulse=not snapshot.total,
         )
-        line.add_row(self._spinner, self._name, bar, snapshot.words())
+        line.add_row(self._spinner, self._name, bar, words)
         return line

@@ -51,7 +51,7 @@ _HINTS: Final = {
     (
         "bdb",
         "BdbQuit",
-    ): "a debugger was left, or had no terminal, which tsd run --in-process gives to breakpoint()"
+    ): "breakpoint() has no terminal here: run the job by `tsd run --in-process`"
 }
 """By module and name of a class, which then need not be imported here."""
 

@@ -23,7 +23,7 @@ def abandoned(**options):
     """The folder of a run that was killed: nobody holds its lock, nobody removed it."""
     with run_folder(None, keep=options.get("keep", False)) as folder:
         if options.get("failed"):
-            folder.keep_for_a_while()
+            folder.keep_for_a_while("the job failed")
         folder.is_kept = True
     return folder.path
 
@@ -37,7 +37,7 @@ def test_a_temporary_folder_goes_with_its_run():
 
 def test_the_folder_of_a_failed_run_stays_for_some_days():
     with run_folder(None, keep=False) as folder:
-        folder.keep_for_a_while()
+        folder.keep_for_a_while("the job failed")
     assert folder.path.is_dir()
 
     now = (folder.path / "run.kept").stat().st_mtime
@@ -160,6 +160,16 @@ def outcome(**changes):
         ({"records": 12_345}, ["completed: 3 slices, 0 failed, in 1 s", "records read: 12,345"]),
         ({"rejected": 2}, ["completed: 3 slices, 0 failed, in 1 s", "note: 2 records were rejected"]),
         (
+            {"rejected": 1200, "rejects": ["x (operations[1]): ValueError: no\x1b\n  File y", "z"]},
+            [
+                "completed: 3 slices, 0 failed, in 1 s",
+                "note: 1,200 records were rejected",
+                "  x (operations[1]): ValueError: no\\x1b",
+                "  z",
+                "  and 1,198 more",
+            ],
+        ),
+        (
             {"processed": 0},
             [
                 "completed: 0 slices, 0 failed, in 1 s",
@@ -188,7 +198,7 @@ def outcome(**changes):
             ],
         ),
     ],
-    ids=range(7),
+    ids=range(8),
 )  # fmt: skip
 def test_the_end_is_told(changes, lines):
     assert list(told(outcome(**changes))) == lines

@@ -166,6 +166,20 @@ def test_a_failed_run_says_why_and_keeps_its_log(stage):
 
 
 @pytest.mark.slow
+def test_dead_letters_are_told_with_their_reasons_and_stay_in_the_data_folder(stage):
+    half = {"_op": "derive", "fields": {"half": "float(a) / 2"}, "_dead_letter_action": "store"}
+    ended = run(stage, job(stage, "a\n1\nx\n", half, {"_op": "noop"}))
+
+    assert ended.returncode == 0
+    why = 'derive (operations[1]): ValueError: half: float("x"): the text is no number'
+    assert f"note: 1 record was rejected\n  {why}\n" in ended.stdout
+    (kept,) = (stage / "tmp").glob("tsd-run-*")
+    assert (kept / "store.db").is_file()
+    assert f"The data folder is {kept}, " in ended.stderr
+    assert "(kept for 7 days, as it has dead letters; `tsd up --data-dir FOLDER` serves them" in ended.stderr
+
+
+@pytest.mark.slow
 def test_what_a_reader_cannot_find_is_one_line(stage):
     path = job(stage, "", {"_op": "noop"})
     (stage / "in.csv").unlink()

@@ -23,7 +23,7 @@ from typing_extensions import override
 
 from tsd.cli import exit_codes
 from tsd.cli.run import JobFileError, read_job
-from tsd.cli.run_report import SHOWN_ERRORS, FailedSlice, Outcome, told
+from tsd.cli.run_report import SHOWN_ERRORS, SHOWN_REJECTS, FailedSlice, Outcome, told
 from tsd.core.records import Status
 from tsd.error_texts import error_text
 from tsd.errors import AssetError, JobInvalid
@@ -148,6 +148,10 @@ class _Run:
             failed=self._failed,
             duration_s=round(time.monotonic() - self._began, 1),
             rejected=len(self._harness.rejected),
+            rejects=[
+                f"{each.operation} ({each.position}): {error_text(each.error)}"
+                for each in self._harness.rejected[:SHOWN_REJECTS]
+            ],
             reason=reason,
             errors=self._errors,
         )

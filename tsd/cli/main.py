@@ -155,9 +155,11 @@ def run(
 
     What the code of the job prints, and the operation stdout, is shown as it was printed. The cluster is
     private: free ports, and a temporary data folder. That is removed at the end, but kept for a week when the
-    job fails, and for good with --keep. Ctrl-C stops the job after its running slices; a second one hurries.
+    job fails or has dead letters, and for good with --keep. Ctrl-C stops the job after its running slices; a
+    second one hurries.
 
-    Exit code: 0 completed, 1 failed, 2 stopped by you, 78 the job, a bundle or a setting is invalid.
+    Exit code: 0 completed, 1 failed, 2 stopped by you, 75 the data folder is in use, 77 a permission is
+    missing, 78 the job, a bundle or a setting is invalid.
     """
     if in_process:
         from tsd.cli.in_process import run_in_process  # noqa: PLC0415 - `tsd --help` is to be quick

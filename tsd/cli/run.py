@@ -15,7 +15,7 @@ from tsd.cli.private_cluster import LOG_FILE, ClusterFailed, PrivateCluster
 from tsd.cli.progress import ProgressView, Snapshot
 from tsd.cli.run_folder import KEPT_DAYS, RunFolder, run_folder
 from tsd.cli.run_prints import Prints
-from tsd.cli.run_report import SHOWN_ERRORS, FailedSlice, Outcome, told
+from tsd.cli.run_report import SHOWN_ERRORS, SHOWN_REJECTS, FailedSlice, Outcome, told
 from tsd.core.records import TERMINAL_STATUSES, Status
 from tsd.errors import AssetError
 from tsd.operations.job_warnings import text_of
@@ -95,7 +95,12 @@ def run_job(
             None if verbose else folder.path / LOG_FILE, lambda text, err: view.print(text, to_stderr=err)
         )
         try:
-            code = _Run(job, cluster, view, prints, bundles, quiet=quiet).to_the_end()
+            run = _Run(job, cluster, view, prints, bundles, quiet=quiet)
+            code = run.to_the_end()
+            if run.has_letters:
+                folder.keep_for_a_while(
+                    "it has dead letters; `tsd up --data-dir FOLDER` serves them at /v1/dead_letters"
+                )
         except ClusterFailed as error:
             print(f"tsd: {error}\n{error.last_words}", file=sys.stderr)
             code = error.exit_code
@@ -113,8 +118,8 @@ def run_job(
             cluster.stop()
         prints.look_to_the_end()  # operations may print when they shut down
         if code == exit_codes.FAILED:
-            folder.keep_for_a_while()
-        _say_where(folder, keep=keep, verbose=verbose, quiet=quiet and code == exit_codes.OK)
+            folder.keep_for_a_while("the job failed")
+        _say_where(folder, verbose=verbose, quiet=quiet and code == exit_codes.OK)
         return code
 
 
@@ -133,16 +138,20 @@ def _settings_of(folder: Path, *, verbose: bool) -> dict[str, object]:
     }
 
 
-def _say_where(folder: RunFolder, *, keep: bool, verbose: bool, quiet: bool) -> None:
+def _say_where(folder: RunFolder, *, verbose: bool, quiet: bool) -> None:
     if not folder.is_kept or quiet:
         return
     log = "" if verbose else f", the daemons' log {folder.path / LOG_FILE}"
-    why = f" (kept for {KEPT_DAYS} days, as the job failed)" if folder.is_temporary and not keep else ""
+    why = f" (kept for {KEPT_DAYS} days, as {folder.kept_as})" if folder.kept_as else ""
     print(f"The data folder is {folder.path}{log}{why}", file=sys.stderr)
 
 
 class _Run:
-    """One job on its way: what was asked and what was seen last."""
+    """One job on its way: what was asked and what was seen last.
+
+    Attributes:
+        has_letters: Records of it are dead letters in the store.
+    """
 
     def __init__(
         self,
@@ -160,6 +169,7 @@ class _Run:
         self._view = view
         self._prints = prints
         self._quiet = quiet
+        self.has_letters = False
         self._stops_asked = 0
         self._seen_at = time.monotonic()
         self._last = Snapshot(status=Status.PENDING)
@@ -295,13 +305,16 @@ class _Run:
         status = execution["_status"]
         stats = execution.get("_slicer_stats") or {}
         failed = stats.get("failed", 0)
+        rejected = _letters_of(execution)
+        self.has_letters = bool(rejected)
         outcome = Outcome(
             status=status,
             processed=stats.get("processed", 0),
             failed=failed,
             duration_s=stats.get("job_duration", 0),
             records=_records_read(client),
-            rejected=_letters_of(execution),
+            rejected=rejected,
+            rejects=_first_letters(client, execution["ex_id"]) if rejected else (),
             reason=execution.get("_failureReason") or "",
             errors=_errors(client, execution["ex_id"]) if failed else (),
         )
@@ -327,6 +340,14 @@ def _errors(client: MasterClient, ex_id: str) -> list[FailedSlice]:
         )
         for each in found
     ]
+
+
+def _first_letters(client: MasterClient, ex_id: str) -> list[str]:
+    try:
+        found = client.get(f"/v1/ex/{ex_id}/dead_letters?size={SHOWN_REJECTS}&sort=slicer_order,time")
+    except (ApiError, MasterUnreachable):
+        return []
+    return [f"{each.get('operation')} ({each.get('position')}): {each.get('error', '')}" for each in found]
 
 
 def _letters_of(execution: Document) -> int | None:

@@ -2,7 +2,8 @@
 
 A run holds a lock on a file in its temporary folder, and so does every process of its cluster. When the
 command is killed the folder stays, but nobody holds the lock any more: the next run removes it. The folder of
-a run that failed is kept on purpose, for `KEPT_DAYS` days; one that the user wants to keep stays for ever.
+a run that failed, or that has dead letters, is kept on purpose, for `KEPT_DAYS` days; one that the user wants
+to keep stays for ever.
 """
 
 import fcntl
@@ -34,16 +35,18 @@ class RunFolder:
     Attributes:
         is_temporary: It goes with the run unless it is kept.
         is_kept: It stays.
+        kept_as: Why it stays for a while; empty when it goes, or stays for good.
     """
 
     path: Path
     is_temporary: bool
     is_kept: bool
+    kept_as: str = ""
 
-    def keep_for_a_while(self) -> None:
-        """The run has failed: its store and its log are needed."""
+    def keep_for_a_while(self, why: str) -> None:
+        """Its store and its log are needed after the run; `why` is the end of a sentence."""
         if self.is_temporary and not self.is_kept:
-            self.is_kept = True
+            self.is_kept, self.kept_as = True, why
             with suppress(OSError):
                 (self.path / _KEPT).touch()
 

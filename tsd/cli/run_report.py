@@ -8,6 +8,7 @@ from tsd.core.records import Status
 from tsd.error_texts import bounded, first_line_of, head_of, one_line, visible
 
 SHOWN_ERRORS = 3
+SHOWN_REJECTS = 3
 _REQUEST_CHARS = 200
 
 
@@ -33,6 +34,7 @@ class Outcome:
         processed: Slices that have ended, those in error included.
         records: How many records were read; None when that is not known.
         rejected: How many records went to the dead letters; None when that is not known.
+        rejects: The errors of the first of them.
         errors: The first slices in error.
     """
 
@@ -42,6 +44,7 @@ class Outcome:
     duration_s: float
     records: int | None = None
     rejected: int | None = None
+    rejects: Sequence[str] = ()
     reason: str = ""
     errors: Sequence[FailedSlice] = ()
 
@@ -56,6 +59,9 @@ def told(outcome: Outcome) -> Iterator[str]:
     if outcome.rejected:
         records = "1 record was" if outcome.rejected == 1 else f"{outcome.rejected:,} records were"
         yield f"note: {records} rejected"
+        yield from (f"  {visible(first_line_of(error))}" for error in outcome.rejects)
+        if outcome.rejects and outcome.rejected > len(outcome.rejects):
+            yield f"  and {outcome.rejected - len(outcome.rejects):,} more"
     if outcome.reason:
         # Where the code is stands with the slices, if there are any.
         reason = first_line_of(outcome.reason) if outcome.errors else head_of(outcome.reason)

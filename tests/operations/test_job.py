@@ -349,7 +349,7 @@ def test_a_qualifier_must_be_one_of_the_assets_of_the_job(name):
 
     assert dict(info.value.faults) == {
         "operations[1]._op": f"Invalid operation name for _op: {name}, could not find the hashID for asset"
-        f" identifier {name.partition('@')[2]}"
+        f" identifier {name.partition('@')[2]}; behind the @ stands an entry of `assets`, as {', '.join(IDS)}"
     }
 
 
@@ -422,3 +422,16 @@ def test_a_validated_job_validates_to_itself():
 def test_fields_for_kubernetes_are_kept_as_they_are(key):
     """J10: tsd's own nodes run the processes, so nothing looks at them."""
     assert validate({"operations": OPS, key: [{"odd": 1}]}).job[key] == [{"odd": 1}]
+
+
+def test_a_missing_option_is_told_with_the_misspelt_one_that_stands_there():
+    operations = [{"_op": "file_reader", "pth": "/x", "format": "ldjson"}, {"_op": "script", "comand": "cat"}]
+    faults = faults_of({"operations": operations})
+
+    assert faults["operations[0].path"].endswith("; operations[0].pth is no option, did you mean path?")
+    assert faults["operations[1].command"].endswith(
+        "; operations[1].comand is no option, did you mean command?"
+    )
+    assert faults_of({"operations": [operations[0], {"_op": "script", "zzz": 1}]})[
+        "operations[1].command"
+    ].endswith("This field is required")

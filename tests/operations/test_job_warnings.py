@@ -83,6 +83,16 @@ def test_an_option_that_resembles_none_is_told_without_a_guess():
     assert texts_of({"_op": "noop", "zzz": 1}) == ["operations[1].zzz is no option of noop"]
 
 
+def test_the_size_that_the_generator_reads_from_the_last_operation_is_no_mistake():
+    generator, last = {"_op": "data_generator"}, {"_op": "noop", "size": 10}
+
+    assert texts_of(last, operations=[generator, last]) == []
+    assert texts_of(last, operations=[generator, last, {"_op": "noop"}]) == [
+        "operations[1].size is no option of noop"
+    ]
+    assert texts_of(last) == ["operations[1].size is no option of noop"]
+
+
 def test_a_misspelt_option_of_an_api_is_told():
     api = {"_name": "file_sender_api:out", "path": "/tmp/x", "format": "ldjson", "extention": "log"}
 

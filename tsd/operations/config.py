@@ -22,6 +22,7 @@ from tsd.durations import parse_duration
 from tsd.errors import JobInvalid
 from tsd.operations import formats
 from tsd.operations.record import ENCODINGS
+from tsd.shown import closest
 
 _WIRE = "tsd.wire"
 _DOC = "tsd.doc"
@@ -103,6 +104,8 @@ class BaseConfig:
     """Whether options that it does not declare are read from `extra`, so that none of them is a mistake."""
     known_elsewhere: ClassVar[frozenset[str]] = frozenset()
     """Options that are read from `extra`: never told as unknown."""
+    read_of_last: ClassVar[frozenset[str]] = frozenset()
+    """What a reader reads from the last operation of its job, or from an API: not told as unknown there."""
 
     def assets_needed(self) -> Iterator[tuple[str, str]]:
         """Bundles whose files it needs, as (option, identifier); each must be in `assets` of the job."""
@@ -178,6 +181,8 @@ class Note:
     known: tuple[str, ...] = ()
 
 
+REQUIRED = "This field is required"
+
 ConfigT = TypeVar("ConfigT", bound=BaseConfig)
 
 
@@ -208,7 +213,7 @@ def load(
     for wire, (attribute, kind) in known.items():
         if wire not in raw:
             if attribute.default is attrs.NOTHING:
-                faults.append((_join(path, wire), "This field is required"))
+                faults.append((_join(path, wire), REQUIRED))
             continue
         if why := attribute.metadata[_DEPRECATED]:
             notes.append(Note(field=wire, is_deprecation=True, description=why))
@@ -222,15 +227,28 @@ def load(
     notes += [_unknown(name, tuple(known)) for name in extra]
     notes += _unknown_keys(known, raw)
     if faults:
-        raise JobInvalid(title, faults)
+        raise JobInvalid(title, _with_what_was_written(faults, path, extra))
     try:
         config = cls(**values)
     except (ValueError, TypeError) as error:
         raise JobInvalid(title, [(path, str(error))]) from error
     config.extra = extra
     if faults := [(_join(path, name), message) for name, message in config.faults()]:
-        raise JobInvalid(title, faults)
+        raise JobInvalid(title, _with_what_was_written(faults, path, extra))
     return config, notes
+
+
+def _with_what_was_written(
+    faults: list[tuple[str, str]], path: str, extra: Mapping[str, Any]
+) -> list[tuple[str, str]]:
+    """Faults where a missing option is told with the misspelt one that stands there in its place."""
+
+    def told(where: str, message: str) -> str:
+        name = where.rpartition(".")[2]
+        written = closest(name, extra) if message.startswith(REQUIRED) else None
+        return f"{message}; {_join(path, written)} is no option, did you mean {name}?" if written else message
+
+    return [(where, told(where, message)) for where, message in faults]
 
 
 def _unknown(field: str, known: tuple[str, ...]) -> Note:

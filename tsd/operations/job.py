@@ -24,6 +24,7 @@ _RESOURCES = {
     "memory": ("resources_requests_memory", "resources_limits_memory"),
 }
 
+_ASSETS_SHOWN = 5
 HINTS_MAX = 100
 """With more faults and warnings than this nothing is said of what was meant."""
 WARNINGS_MAX = 500
@@ -114,6 +115,7 @@ class _Check:
         self._faults: list[Fault] = []
         self._warnings: list[dict[str, Any]] = []
         self._unknown: list[str] = []
+        self._read_of_last: frozenset[str] = frozenset()
 
     def run(self) -> ValidatedJob:
         job = self._top_level()
@@ -286,10 +288,25 @@ class _Check:
         if at and name not in self._given:
             raise AssetError(
                 f"Invalid {what}: {name}, could not find the hashID for asset identifier {asset}"
+                f"{self._assets_to_write()}"
             )
+
+    def _assets_to_write(self) -> str:
+        """What may stand behind the @ of a name."""
+        named = ", ".join(bare(asset) for asset in asset_identifiers(self._raw)[:_ASSETS_SHOWN])
+        return (
+            f"; behind the @ stands an entry of `assets`, as {named}"
+            if named
+            else "; the job has no `assets`"
+        )
 
     def _note(self, path: str, kind: str, name: str, config: BaseConfig, notes: list[Note]) -> None:
         subject = Subject.of(kind, name)
+        if path == "operations[0]":
+            self._read_of_last = config.read_of_last
+        known = config.known_elsewhere
+        if kind == "api" or path == f"operations[{len(self._raw['operations']) - 1}]":
+            known |= self._read_of_last
         for note in notes:
             if note.is_deprecation:
                 self._warnings.append(
@@ -303,7 +320,7 @@ class _Check:
                 )
                 continue
             self._unknown.append(f"{path}.{note.field}")
-            if not (config.keeps_unknown or note.field in config.known_elsewhere or is_remark(note.field)):
+            if not (config.keeps_unknown or note.field in known or is_remark(note.field)):
                 self._warn_unknown(subject, f"{path}.{note.field}", f"no option of {name}", note.known)
 
     def _note_unknown_fields(self, names: list[str], *, known: Mapping[str, Any]) -> None:
@@ -347,7 +364,7 @@ class _Check:
                 asset = name.partition("@")[2]
                 message = (
                     f"Invalid operation _api_name for _op: {op}, could not find the hashID for asset "
-                    f"identifier {asset}"
+                    f"identifier {asset}{self._assets_to_write()}"
                 )
             elif not isinstance(name, str) or name not in names:
                 message = f"Could not find the associated api for {bare(name)}"

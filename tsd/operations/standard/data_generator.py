@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, ClassVar
 
 import attrs
 import msgspec
@@ -64,11 +64,12 @@ class DataGeneratorConfig(OpConfig):
     set_id: str | None = _one_of(tuple(ID_ALPHABETS), doc="adds an id of this kind")
     id_start_key: str | None = opt(None, doc="what ids begin with; [ab] is one of these characters")
     seed: int | None = opt(None, doc="makes the same records each time; tsd's own")
+    read_of_last: ClassVar[frozenset[str]] = frozenset({"size"})
 
     @override
     def faults(self) -> Iterator[tuple[str, str]]:
         if self.stress_test and self.delay:
-            yield "stress_test", "can not be used with a delay"
+            yield "stress_test", "cannot be used with a delay"
         if self.id_start_key is not None and self.set_id is None:
             yield "id_start_key", "needs set_id"
         elif self.set_id is not None:
@@ -102,7 +103,11 @@ def slice_size(execution: Mapping[str, Any], own_size: int) -> int:
 
 
 class DataGeneratorSlicer(Slicer):
-    """Counts records out: `{count, processed}`, where processed is what there is with this slice."""
+    """Counts records out: `{count, processed}`, where processed is what there is with this slice.
+
+    A slice has as many records as `size` of the last operation says, or of the API that it names, as in
+    Teraslice. Without one it has `size` of them, which is all in a `once` job.
+    """
 
     @override
     def initialize(self) -> None:

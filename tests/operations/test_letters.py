@@ -52,6 +52,18 @@ def test_a_rejected_record_is_a_letter_of_its_slice():
     assert letter.error.endswith("n is text")
 
 
+@pytest.mark.parametrize("depth", [499, 501, 950, 990, 5_000])
+def test_a_record_that_is_nested_too_deep_to_be_read_everywhere_is_shown_only(depth):
+    value = []
+    for _ in range(depth - 1):
+        value = [value]
+
+    letter = make_letter(Record(deep=value))
+
+    assert (letter.form, letter.truncated) == (("json", False) if depth < 500 else ("text", True))
+    assert decode_letters(join_letters([encode_letter(letter)])) == [letter]
+
+
 def test_a_slice_without_rejects_has_no_letters():
     pipeline = make_pipeline(STORING)
 

@@ -13,7 +13,12 @@ import trio
 
 from tests.support.minimaster import running_master, settings_for
 from tests.support.waiting import is_alive, wait_for
+from tsd.core.kinds import CONTROLLER_TO_WORKER, WORKER_TO_CONTROLLER
+from tsd.core.messages import PROTOCOL, Results, WorkerBye, WorkerHello, WorkerWelcome
 from tsd.core.records import ProcessRole, SliceState, Status
+from tsd.ids import worker_id
+from tsd.mesh.codec import Codec
+from tsd.mesh.socket import dial_tcp
 
 QUIET_ENDS = {(0, None, "")}
 READ = {"_op": "count", "size": 50}
@@ -267,6 +272,36 @@ async def test_operations_are_flushed_before_a_worker_leaves(tmp_path):
         await master.wait_gone()
 
         assert (tmp_path / "flushed").read_text() == "50\n"
+
+
+UNREADABLE = {
+    "no list": b"{}",
+    "nested": b'[{"record":' + b"[" * 5_000 + b"]" * 5_000 + b',"metadata":{},"error":"","operation":"o",'
+    b'"position":"p","slice_id":"s","time_ms":1}]',
+    "number": b'[{"record":1,"metadata":{},"error":"","operation":"o","position":"p","slice_id":"s",'
+    b'"time_ms":9223372036854775808}]',
+}
+
+
+@pytest.mark.parametrize("letters", UNREADABLE.values(), ids=UNREADABLE)
+async def test_dead_letters_that_nobody_can_read_are_no_results(tmp_path, letters):
+    """They go no further: what the master can not store would end the execution, or the master."""
+    sleeper = {"_op": "sleeper", "at": [20], "seconds": 1.0}
+    async with running_master(tmp_path, [READ, witness(tmp_path), sleeper]) as master:
+        await wait_for(lambda: 20 in seen(tmp_path), "slice 20 runs")
+        codec = Codec(CONTROLLER_TO_WORKER, WORKER_TO_CONTROLLER)
+        name = worker_id("ex", 1, 7, 1)
+        async with dial_tcp(master.controller_address, identity=name, codec=codec) as stranger:
+            stranger.send(WorkerHello(protocol=PROTOCOL, ex_id="ex", generation=1, number=7, pid=1, holds=[]))
+            while not any(isinstance(message, WorkerWelcome) for message in await stranger.receive()):
+                pass
+            told = {"seq": 1, "done": [], "full": [], "returned": [], "busy_us": 0}
+            stranger.send(Results(**told, flush_letters=letters))
+            stranger.send(WorkerBye(reason=""))
+
+            assert await master.wait_end() is Status.COMPLETED
+        assert master.states()[SliceState.COMPLETED] == 50 == len(master.records)
+        assert master.letters == []
 
 
 async def test_analytics_arrive_with_the_records(tmp_path):

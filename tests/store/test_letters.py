@@ -102,7 +102,10 @@ async def test_a_batch_that_is_refused_stores_no_letters(store):
 
     with pytest.raises(Conflict):
         await store.store_records(batch([slice_row(1)], {0: letters(1)}, generation=0))
-    for told in ({1: letters(1)}, {-2: letters(1)}, {0: b"{"}, {0: b"[1]"}):
+    nested = letters(1).replace(b'{"n":1}', b"[" * 5_000 + b"]" * 5_000)
+    late = letters(1).replace(b'"time_ms":1', b'"time_ms":9223372036854775808')
+    assert nested != letters(1) != late
+    for told in ({1: letters(1)}, {-2: letters(1)}, {0: b"{"}, {0: b"[1]"}, {0: nested}, {0: late}):
         with pytest.raises(Conflict):
             await store.store_records(batch([slice_row(1)], told))
 

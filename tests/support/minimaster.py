@@ -78,6 +78,7 @@ class MiniMaster:
         self.exits: list[Exited] = []
         self.running: dict[str, int] = {}
         self.controller_address = None
+        self.letters = []
         self.beats: list[ControllerBeat] = []
         self.metadata = ""
         self.workers_paused = False
@@ -223,6 +224,7 @@ class MiniMaster:
             case RecordBatch():
                 for row in message.rows:
                     self._store(row)
+                self.letters += [data for _, data in message.letters]
                 self._listener.send(peer, RecordsSaved(seq=message.seq))
             case RecoveryAsk():
                 self._listener.send(peer, self._page(message))

@@ -37,6 +37,7 @@ from tsd.core.kinds import (
     MASTER_TO_CONTROLLER,
     WORKER_TO_CONTROLLER,
 )
+from tsd.core.letters import unreadable_letters
 from tsd.core.messages import (
     ControllerBeat,
     ControllerHello,
@@ -271,6 +272,9 @@ class ControllerShell:
     async def _hear_workers(self) -> None:
         while True:
             for received in await self._listener.receive():
+                if reason := unreadable_letters(received.message):
+                    self._listener.count_bad(received.peer, reason)
+                    continue
                 self._driver.feed(FromWorker(received.peer, received.message))  # type: ignore[arg-type]  # as above
 
 

@@ -91,7 +91,7 @@ def metadata_fault(text: str) -> str:
     """What is wrong with the metadata of an execution as JSON text; empty when nothing is."""
     if len(text) > METADATA_B_MAX:
         return f"may have {METADATA_B_MAX} characters of JSON, not {len(text)}"
-    if _depth(text) > METADATA_DEPTH_MAX:
+    if json_depth(text) > METADATA_DEPTH_MAX:
         return f"may have {METADATA_DEPTH_MAX} objects and lists in one another"
     try:
         is_object = isinstance(json.loads(text or "{}", parse_constant=_refuse_constant), dict)
@@ -100,7 +100,8 @@ def metadata_fault(text: str) -> str:
     return "" if is_object else "must be a JSON object"
 
 
-def _depth(text: str) -> int:
+def json_depth(text: str) -> int:
+    """How many objects and lists stand in one another in JSON text, at most."""
     deepest = depth = 0
     for match in _BRACKETS.finditer(text):
         bracket = match.group()

@@ -12,6 +12,8 @@ from typing import Any, Final
 import attrs
 import msgspec
 
+from tsd.core.fields import Milliseconds, Number
+from tsd.core.messages import Results
 from tsd.errors import Conflict
 
 LETTER_B_MAX: Final = 64 * 1024
@@ -20,6 +22,8 @@ SLICE_LETTERS_MAX: Final = 1_000
 """Letters of one slice; with more of them it is not the records that are bad."""
 SLICE_LETTERS_B_MAX: Final = 4 * 1024 * 1024
 """And so many bytes, so that what a worker says of a slice fits into a message."""
+LETTER_DEPTH_MAX: Final = 500
+"""Of objects and lists in one another in a record or its metadata; deeper ones can not be read everywhere."""
 
 REPLAY_READER: Final = "dead_letter_reader"
 """The operation that reads the slices of a replay."""
@@ -72,8 +76,8 @@ class Letter:
     operation: str
     position: str
     slice_id: str
-    attempt: int = 1
-    time_ms: int
+    attempt: Number = 1
+    time_ms: Milliseconds
     worker: str = ""
     truncated: bool = False
 
@@ -100,9 +104,30 @@ def decode_letters(data: bytes) -> list[Letter]:
     """The letters of a slice.
 
     Raises:
-        ValueError: It is no array of letters.
+        ValueError: It is no array of letters, or one of them is nested too deep or has a number out of range.
     """
-    return _decoder.decode(data) if data else []
+    try:
+        return _decoder.decode(data) if data else []
+    except RecursionError as error:
+        raise ValueError("JSON is nested too deep") from error
+
+
+def unreadable_letters(message: object) -> str:
+    """Why nobody can read the letters that a worker says something with; empty when they can be read.
+
+    The controller asks before it takes results in: what the master can not store would end its execution.
+    """
+    if not isinstance(message, Results):
+        return ""
+    told = [result[5] for result in message.full if result[5]]
+    if message.flush_letters:
+        told.append(message.flush_letters)
+    for data in told:
+        try:
+            decode_letters(data)
+        except ValueError as error:
+            return f"Results have dead letters that can not be read: {error}"
+    return ""
 
 
 def entry_point(

@@ -7,8 +7,10 @@ from typing import Any, Final
 import attrs
 import msgspec
 
+from tsd.core.fields import json_depth
 from tsd.core.letters import (
     LETTER_B_MAX,
+    LETTER_DEPTH_MAX,
     SLICE_LETTERS_B_MAX,
     SLICE_LETTERS_MAX,
     Form,
@@ -152,6 +154,14 @@ def bytes_of(letter: Mapping[str, Any]) -> bytes:
     return value.encode() if isinstance(value, str) else _encode(value)
 
 
+def described(value: Any) -> str:
+    """What is shown of a value that has no JSON, or too deep one."""
+    try:
+        return repr(value)
+    except RecursionError:
+        return f"{type(value).__name__} that is nested too deep to be shown"
+
+
 def _from_bytes(data: bytes) -> Record:
     """A record of raw data; a JSON object gives it fields too."""
     try:
@@ -180,7 +190,7 @@ def _body_of(value: Any) -> tuple[bytes, Form, str | None]:
             return _text_or_base64(raw)
     encoded = _json(value)
     if encoded is None:
-        return _encode(_clean(repr(value))), Form.TEXT, None
+        return _encode(_clean(described(value))), Form.TEXT, None
     return encoded, Form.JSON, None if raw is None else base64.b64encode(raw).decode()
 
 
@@ -203,9 +213,13 @@ def _quoted(data: bytes) -> bytes:
 def _json(value: Any) -> bytes | None:
     """JSON, with values of other types as text; None when it can not be that."""
     try:
-        return _encode(value)
+        encoded = _encode(value)
     except (TypeError, ValueError, OverflowError, RecursionError):
         return None
+    # Deep ones are rare: only what has so many brackets is worth a closer look.
+    if encoded.count(b"[") + encoded.count(b"{") > LETTER_DEPTH_MAX:
+        return None if json_depth(encoded.decode()) > LETTER_DEPTH_MAX else encoded
+    return encoded
 
 
 def _error_text(error: Any) -> str:

@@ -80,7 +80,7 @@ def _apply(connection: Connection, request: Write[Any], now_ms: int) -> Outcome:
         if not isinstance(meaning := sqlite.error_of(error), sqlite.Refused):
             raise
         refusal = meaning
-    except (OverflowError, UnicodeError) as error:
+    except (OverflowError, RecursionError, UnicodeError) as error:
         refusal = StoreError(f"a value can not be stored: {error}")
     if refusal is not None:
         connection.exec_driver_sql("ROLLBACK TO request")

@@ -17,6 +17,7 @@ from tsd.operations.config import ApiConfig, opt
 from tsd.operations.context import DeadLetterSink, OpContext, Rejection
 from tsd.operations.dates import to_iso
 from tsd.operations.fragments import Fragment
+from tsd.operations.letters import described
 from tsd.operations.record import Record
 from tsd.operations.slice import Slice
 from tsd.operations.standard.slice_files import SliceFiles
@@ -116,7 +117,7 @@ def _plain(value: Any) -> Any:
     try:
         return msgspec.Raw(_encode(value))
     except (TypeError, ValueError, RecursionError):
-        return repr(value)
+        return described(value)
 
 
 def _text(data: bytes) -> Any:

@@ -581,6 +581,30 @@ def test_a_replaced_controller_knows_it_after_a_while():
     assert rig.master.reports[-1].is_recorded
 
 
+def test_a_replaced_controller_whose_slicer_fails_does_not_know_what_was_handed_out():
+    """Such as a reader whose input is another one now."""
+    rig = Rig(numbers(400), max_queue_length=10)
+    rig.worker(1, duration_s=0.1)
+    rig.run(0.5)
+    rig.restart()
+    rig.slicer.error = "the file was replaced"
+    rig.run_until(lambda: rig.exit)
+
+    assert rig.master.status == "failed"
+    assert not rig.master.reports[-1].is_recorded
+
+
+def test_the_first_controller_whose_slicer_fails_knows_what_it_handed_out():
+    rig = Rig(numbers(400), max_queue_length=10)
+    rig.worker(1, duration_s=0.1)
+    rig.run(0.5)
+    rig.slicer.error = "the file was replaced"
+    rig.run_until(lambda: rig.exit)
+
+    assert rig.master.status == "failed"
+    assert rig.master.reports[-1].is_recorded
+
+
 def test_a_replaced_controller_knows_it_when_nothing_more_can_be_made():
     rig = Rig(numbers(40))
     rig.worker(1, duration_s=0.1)

@@ -454,8 +454,7 @@ class ExecutionMachine:
                 self._standing.is_failing = True
 
     def _slicer_failed(self, reason: str, now: float) -> None:
-        self._slicing.is_asked = False
-        self._slicing.is_finished = True
+        self._slicing.fail()
         self._fail(
             f"slicer for ex {self._ex_id} had an error, shutting down execution, caused by {reason}",
             now + FAIL_GRACE_S,
@@ -611,12 +610,15 @@ class ExecutionMachine:
 
         What another controller before this one had handed out without a record, this one makes again: that is
         the first that its slicers make. It is done with it when it has handed out for `REMADE_AFTER_S`, since
-        the one before recorded what it had handed out sooner than that; or when its slicers have no more.
+        the one before recorded what it had handed out sooner than that; or when its slicers have no more. One that
+        failed may have had more.
         """
         if not self._recorder.all_saved():
             return False
         had_predecessor = self._generation > 1 or bool(self._mode)
-        return not had_predecessor or self._slicing.is_finished or now >= self._remade_at
+        slicing = self._slicing
+        is_at_the_end = slicing.is_finished and not slicing.has_failed
+        return not had_predecessor or is_at_the_end or now >= self._remade_at
 
     def _is_completed(self) -> bool:
         return self._is_all_done() and not self._ledger.failed and self._recorder.all_saved()

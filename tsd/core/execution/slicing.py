@@ -26,7 +26,8 @@ class Slicing:
     Attributes:
         slicer_count: How many slicers there are; 0 until that is known.
         is_started: They are initialised.
-        is_finished: All are done (`once`).
+        is_finished: All are done (`once`), or one has failed: they make no more.
+        has_failed: One has failed, so what they would still have made is not known.
         is_asked: A `MakeSlices` waits for its answer.
         idle_until: There was nothing to make; do not ask before.
     """
@@ -37,6 +38,7 @@ class Slicing:
     slicer_count: int = 0
     is_started: bool = False
     is_finished: bool = False
+    has_failed: bool = False
     is_asked: bool = False
     wants_hooks: bool = False
     idle_until: float = 0.0
@@ -81,6 +83,12 @@ class Slicing:
         if now < self.idle_until or (waiting and room < min(ROOM_MIN, self._max_queue_length // 4)):
             return None
         return min(room, ROOM_MAX)
+
+    def fail(self) -> None:
+        """A slicer has failed; none is asked again."""
+        self.is_asked = False
+        self.is_finished = True
+        self.has_failed = True
 
     def note_asked(self) -> None:
         """A `MakeSlices` goes out."""

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.pipelines import checked, make_pipeline, run
-from tsd.errors import JobInvalid
+from tsd.errors import JobInvalid, NonRetryable
 from tsd.operations import DataWindow, Record
 from tsd.operations.standard.paths import MISSING, drop_path, get_path, set_path
 
@@ -51,7 +51,16 @@ def test_what_is_no_object_is_dropped_and_logged_by_default(bad):
     assert parsed(make_pipeline("json_parser"), *raw(bad, '{"a": 1}')) == [{"a": 1}]
     pipeline = make_pipeline({"_op": "json_parser", "_dead_letter_action": "throw"})
     with pytest.raises(ValueError):
-        parsed(pipeline, *raw(bad))
+        parsed(pipeline, *raw(bad, '{"a": 1}'))
+
+
+@pytest.mark.parametrize("action", ["log", "none", "throw"])
+def test_a_slice_without_any_raw_bytes_is_not_dropped_record_by_record(action):
+    """A reader that keeps none would lose all of its records."""
+    pipeline = make_pipeline({"_op": "json_parser", "_dead_letter_action": action})
+    with pytest.raises(NonRetryable, match=r'"_encoding": "raw"'):
+        parsed(pipeline, *raw(None, None))
+    assert parsed(pipeline) == []
 
 
 def test_a_field_is_set_when_another_has_one_of_the_values():

@@ -610,8 +610,8 @@ class ExecutionMachine:
 
         What another controller before this one had handed out without a record, this one makes again: that is
         the first that its slicers make. It is done with it when it has handed out for `REMADE_AFTER_S`, since
-        the one before recorded what it had handed out sooner than that; or when its slicers have no more. One that
-        failed may have had more.
+        the one before recorded what it had handed out sooner than that; or when its slicers have no more.
+        One that failed may have had more.
         """
         if not self._recorder.all_saved():
             return False

@@ -6,10 +6,16 @@ import attrs
 import msgspec
 from typing_extensions import override
 
+from tsd.errors import NonRetryable
 from tsd.operations.base import BatchProcessor, operation
 from tsd.operations.config import OpConfig, opt
 from tsd.operations.faults import RECORD_FAULTS, json_reason
 from tsd.operations.record import Record
+
+_NO_BYTES = (
+    "no record of the slice holds raw bytes: let its reader keep them, as file_reader does of lines of "
+    'ldjson with "_encoding": "raw"; texts in fields are not looked at'
+)
 
 _object = msgspec.json.Decoder(dict[str, Any]).decode
 
@@ -27,11 +33,14 @@ class JsonParserConfig(OpConfig):
 class JsonParser(BatchProcessor):
     """Puts what the raw bytes of a record say in its place, with its metadata.
 
-    Bytes that are no JSON object, or are not there, are rejected.
+    Bytes that are no JSON object, or are not there, are rejected. When no record of a slice has any, the
+    slice fails: then it is the reader that keeps none, such as a `file_reader` without `"_encoding": "raw"`.
     """
 
     @override
     def on_batch(self, records: list[Record]) -> list[Record]:
+        if records and all(record.get_raw_data_or_none() is None for record in records):
+            raise NonRetryable(_NO_BYTES)
         parsed = []
         for record in records:
             data = record.get_raw_data_or_none()

@@ -87,7 +87,7 @@ def test_a_check_that_hangs_is_named_with_its_line(client, option):
         ("exit", "ended its process with exit code 3"),
         (
             "raise",
-            "operations[1]: the check failed: RuntimeError('no database there'), in check_ops.py, line ",
+            "operations[1]: the check failed: RuntimeError: no database there, in check_ops.py, line ",
         ),
         ("flood", "wrote more than an answer can have"),
     ],

@@ -22,7 +22,7 @@ class Watch:
 
 
 @pytest.fixture
-async def watch(autojump_clock, nursery):
+async def watch(nursery):
     network = MemoryNetwork()
     async with network.dial("nowhere", identity="w1", codec=CODEC) as dialer:
         watch = Watch(dialer, "tcp://127.0.0.1:1")
@@ -31,7 +31,7 @@ async def watch(autojump_clock, nursery):
         yield watch
 
 
-async def test_absence_is_told_after_3_seconds_and_every_30_and_the_end_of_it_too(watch):
+async def test_absence_is_told_after_3_seconds_and_every_30_and_the_end_of_it_too(autojump_clock, watch):
     await trio.sleep(2.9)
     assert watch.said == []
 
@@ -44,7 +44,7 @@ async def test_absence_is_told_after_3_seconds_and_every_30_and_the_end_of_it_to
     assert watch.said[-1][0] == "back"
 
 
-async def test_a_link_that_comes_soon_is_no_news(watch):
+async def test_a_link_that_comes_soon_is_no_news(autojump_clock, watch):
     await trio.sleep(2)
     watch.reach.note(is_present=True)
     await trio.sleep(100)
@@ -55,7 +55,7 @@ async def test_a_link_that_comes_soon_is_no_news(watch):
     assert [round(seconds) for _, seconds in watch.said] == [3]
 
 
-async def test_a_listener_that_does_not_answer_is_told_apart(watch):
+async def test_a_listener_that_does_not_answer_is_told_apart(autojump_clock, watch):
     async with watch.network.listen("nowhere", codec=CODEC):
         await trio.sleep(4)
 

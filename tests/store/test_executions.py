@@ -226,7 +226,7 @@ async def test_the_record_for_the_cluster_core_is_the_same_at_creation_and_after
 async def test_the_mode_of_a_recovery_follows_from_its_document(store, autorecover, slice_type, mode):
     """E30, E35."""
     await add_execution(store, "e1")
-    await end_execution(store, "e1")
+    await store.apply_saves([status_save("e1", "pending", "failed", recorded=1)])
 
     created = await store.create_execution(
         new_execution(

@@ -1,6 +1,6 @@
 """collect: what it holds over slices that fail, and copies that can not spoil it."""
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support.pipelines import make_pipeline, run
@@ -14,6 +14,7 @@ json_values = st.recursive(
 )
 
 
+@settings(max_examples=30)
 @given(st.lists(st.tuples(st.integers(0, 7), st.booleans()), min_size=1, max_size=12), st.integers(1, 4))
 def test_collect_agrees_with_a_list_that_is_copied_for_each_slice(slices, size):
     """Slices that fail leave no trace, and operations behind change only what they got."""

@@ -557,6 +557,40 @@ def test_a_record_with_other_columns_is_rejected_alone(tmp_path):
     assert sorted(visible(tmp_path / "out").values()) == [b"1\n", b"2\n"]
 
 
+@pytest.mark.parametrize(
+    ("before", "now"),
+    [
+        ({"fields": ["a", "b"]}, {"fields": ["b", "a"]}),
+        ({"fields": ["a", "b"]}, {"fields": ["a"]}),
+        ({"include_header": False}, {"fields": ["b", "a"]}),
+        ({"include_header": False}, {"fields": ["b", "a"], "include_header": False}),
+    ],
+)
+def test_files_without_header_go_on_with_the_same_fields_only(tmp_path, before, now):
+    """Fields that were changed between a stop and a recovery."""
+    assert run(table(tmp_path, **before), {"a": 1, "b": 2}).state == "completed"
+    outcome = run(table(tmp_path, **now, _dead_letter_action="none"), {"a": 3, "b": 4}, order=2)
+
+    assert outcome.state == "error"
+    assert "have no header, and the columns a, b; fields now has" in outcome.error
+    assert list(visible(tmp_path / "out").values()) == [b"1,2\n"]
+
+
+def test_files_without_header_go_on_when_fields_name_the_columns_that_they_have(tmp_path):
+    run(table(tmp_path, include_header=False), {"a": 1, "b": 2})
+    named = table(tmp_path, fields=["a", "b"])
+
+    assert [run(named, {"b": n}, order=n).state for n in (2, 3)] == ["completed", "completed"]
+    assert sorted(visible(tmp_path / "out").values()) == [b",2\n", b",3\n", b"1,2\n"]
+
+
+def test_files_with_a_header_may_go_on_with_other_fields(tmp_path):
+    run(table(tmp_path, fields=["a", "b"], include_header=True), {"a": 1, "b": 2})
+
+    changed = table(tmp_path, fields=["b", "a"], include_header=True)
+    assert run(changed, {"a": 3, "b": 4}, order=2).state == "completed"
+
+
 def test_the_columns_of_an_execution_last_for_its_recoveries_and_not_for_the_next(tmp_path):
     files = SliceFiles(tmp_path)
     files.prepare()

@@ -2,6 +2,7 @@
 
 from itertools import chain
 
+from tsd.errors import NonRetryable
 from tsd.operations.context import OpContext
 from tsd.operations.record import Record
 from tsd.operations.slice import Slice
@@ -50,6 +51,7 @@ class FileSender:
         self._work: tuple[Slice | None, int] = (None, 0)
         self._records: dict[str, list[Record]] = {}
         self._parts: dict[str, list[bytes]] = {}
+        self._has_agreed_fields = not (options.is_table and options.fields) or options.writes_header
 
     def prepare(self) -> None:
         """Make the folder, and clear away what dead attempts left.
@@ -117,6 +119,7 @@ class FileSender:
         self._begin()
         slice_ = self._ctx.slice
         assert slice_ is not None, "a commit comes at the end of a slice"
+        self._agree_on_fields()
         name = "-".join(part for part in (slice_.ex_id, slice_.slice_id, self._label) if part)
         contents = {place: self._encoder.whole(parts) for place, parts in self._parts.items()}
         if self._options.agrees_on_columns and self._records:
@@ -132,9 +135,28 @@ class FileSender:
 
     def _agreed_columns(self) -> list[str]:
         """The columns of this slice, unless another slice has decided on some."""
+        return self._agree(names_of(chain(*self._records.values())))
+
+    def _agree_on_fields(self) -> None:
+        """Refuse, once, other `fields` than those of the files that are there without a header.
+
+        Raises:
+            NonRetryable: A recovery or a replay has other fields than the execution before it.
+        """
+        if self._has_agreed_fields or not self._records:
+            return
+        fields = self._options.fields
+        if (agreed := self._agree(fields)) != fields:
+            raise NonRetryable(
+                f"the files in folder {self._options.path} have no header, and the columns "
+                f"{', '.join(agreed)}; fields now has {', '.join(fields)}, and values could be taken "
+                "for each other: set fields as it was, write to another folder, or start the job anew"
+            )
+        self._has_agreed_fields = True
+
+    def _agree(self, columns: list[str]) -> list[str]:
         ex_id = str(self._ctx.execution.get("ex_id", ""))
-        own = names_of(chain(*self._records.values()))
-        return self._output.agree("-".join(filter(None, ("columns", self._label))), ex_id, own)
+        return self._output.agree("-".join(filter(None, ("columns", self._label))), ex_id, columns)
 
     def _begin(self) -> None:
         """Forget what was sent in another slice or attempt."""

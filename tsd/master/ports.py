@@ -35,30 +35,17 @@ async def bound(bind: Callable[[], Awaitable[T]], *, signals: AsyncIterator[int]
         Stopped: A signal came first.
         ConfigError: The address can never be bound.
     """
-    try:
-        return await bind()
-    except PortInUse as error:
-        reason = str(error)
-
-    async def end_on_signal() -> None:
-        await anext(aiter(signals))
-        nursery.cancel_scope.cancel()
-
     say_at = trio.current_time()
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(end_on_signal)
-        while not nursery.cancel_scope.cancel_called:
-            if trio.current_time() >= say_at:
-                say_at += SAY_EVERY_S
-                log.warning("master.port_in_use", reason=reason)
-                notifier.status(f"Waiting: {reason}")
-            notifier.extend_timeout(SAY_EVERY_S)
-            await trio.sleep(RETRY_S)
-            try:
-                result = await bind()
-            except PortInUse as error:
-                reason = str(error)
-            else:
-                nursery.cancel_scope.cancel()
-                return result
-    raise Stopped
+    while True:
+        try:  # in the caller's own scope: `bind` may open a nursery that outlives this call
+            return await bind()
+        except PortInUse as error:
+            reason = str(error)
+        if trio.current_time() >= say_at:
+            say_at += SAY_EVERY_S
+            log.warning("master.port_in_use", reason=reason)
+            notifier.status(f"Waiting: {reason}")
+        notifier.extend_timeout(SAY_EVERY_S)
+        with trio.move_on_after(RETRY_S):
+            await anext(aiter(signals))
+            raise Stopped

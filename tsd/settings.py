@@ -43,12 +43,27 @@ SECTIONS = {
 
 _NO_NEED = "is ignored: tsd keeps its own state and needs no such thing"
 _NO_KUBERNETES = "is ignored: tsd runs processes by its own nodes"
+_OF_OLD = "is ignored: only older versions of Teraslice have it"
 IGNORED_SETTINGS = {
     "teraslice.master": "is ignored: the command (tsd master, tsd node, tsd up) says what runs here",
     "terafoundation.workers": "is ignored: teraslice.workers is the number of slots",
     "terafoundation.prom_metrics_enabled": "is ignored: metrics are always at /metrics on the API port",
     "terafoundation.prom_metrics_port": "is ignored: metrics are at /metrics on the API port",
     "terafoundation.prom_metrics_add_default": "is ignored: process metrics are always there",
+    **dict.fromkeys(
+        (
+            "terafoundation.environment",
+            "terafoundation.log_buffer_interval",
+            "terafoundation.log_buffer_limit",
+            "terafoundation.log_connection",
+            "terafoundation.log_index_rollover_frequency",
+            "terafoundation.asset_storage_bucket",
+            "terafoundation.asset_storage_connection",
+            "terafoundation.asset_storage_connection_type",
+            "teraslice.reporter",
+        ),
+        _OF_OLD,
+    ),
     **dict.fromkeys(
         (
             "teraslice.state",

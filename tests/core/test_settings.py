@@ -175,6 +175,7 @@ def test_an_address_that_others_can_reach_needs_a_word_and_then_warns(load, faul
 def test_a_file_written_for_teraslice_loads_with_a_word_on_what_does_nothing(load):
     settings = load("""
         terafoundation:
+          environment: development
           log_level: [{console: warn}, {file: debug}]
           prom_metrics_enabled: true
           connectors:
@@ -195,6 +196,7 @@ def test_a_file_written_for_teraslice_loads_with_a_word_on_what_does_nothing(loa
     assert settings.terafoundation.connectors["elasticsearch-next"]["default"]["node"]
     ignored = {warning.split()[0] for warning in settings.warnings}
     assert ignored == {
+        "terafoundation.environment",
         "terafoundation.prom_metrics_enabled",
         "teraslice.master",
         "teraslice.state",

@@ -16,6 +16,7 @@ from tsd.operations import BatchProcessor, OpConfig, operation, opt
 from tsd.operations.job import WARNINGS_MAX, validate_job
 from tsd.operations.job_fields import REMARK_PATTERN, is_remark
 from tsd.operations.job_warnings import text_of
+from tsd.operations.qualifiers import AssetNames
 from tsd.operations.registry import Registry
 
 READER = {"_op": "test-reader"}
@@ -308,3 +309,22 @@ def test_an_editor_marks_nothing_that_is_kept_on_purpose():
 )
 def test_the_pattern_of_remarks_is_what_the_check_takes(name):
     assert is_remark(name) == bool(re.search(REMARK_PATTERN, name))
+
+
+def test_an_operation_of_a_bundle_is_named_as_the_job_names_it():
+    ids = {"ours:1.x": "a" * 40}
+    found = Registry([__name__]).processor("careful")
+
+    class OfBundle(Registry):
+        def processor(self, name, *, has_hint=True):
+            return found if name == f"careful@{'a' * 40}" else super().processor(name, has_hint=has_hint)
+
+    job = {
+        "name": "x",
+        "assets": ["ours:1.x"],
+        "operations": [READER, {"_op": "careful@ours:1.x", "levl": 1}],
+    }
+    (warning,) = validate_job(job, registry=OfBundle(), assets=AssetNames(ids=ids)).warnings
+
+    assert warning["reason"]["reason"]["_op"] == "careful@ours:1.x"
+    assert text_of(warning) == "operations[1].levl is no option of careful@ours:1.x; did you mean level?"

@@ -301,6 +301,7 @@ class _Check:
         )
 
     def _note(self, path: str, kind: str, name: str, config: BaseConfig, notes: list[Note]) -> None:
+        name = self._as_given(name)
         subject = Subject.of(kind, name)
         if path == "operations[0]":
             self._read_of_last = config.read_of_last

@@ -486,6 +486,6 @@ def _check_together(settings: Settings, faults: Faults, warnings: list[str]) -> 
         "file" in settings.terafoundation.logging
         and "terafoundation.log_path" not in faulty
         and log_path not in {None, tsd.data_dir}
-        and not Path(str(log_path)).is_dir()
+        and not os.path.isdir(str(log_path))  # noqa: PTH112 - that of Path raises for a folder that is closed to us
     ):
         faults.append(("terafoundation.log_path", f"{log_path} is no folder"))

@@ -12,7 +12,7 @@ import pytest
 import trio
 
 from tests.support.stores import POSTED, unprivileged
-from tsd.errors import SchemaTooNew, StoreCorrupt, StoreError, StoreLocked
+from tsd.errors import SchemaTooNew, StoreCorrupt, StoreError, StoreLocked, StoreUnusable, exit_code_of
 from tsd.store import sqlite
 from tsd.store.migrate import SCRIPTS, bring_up_to_date, upgrade
 from tsd.store.schema import HEAD
@@ -79,13 +79,31 @@ async def test_a_database_that_can_not_be_written_to_does_not_open(tmp_path):
     await open_once(tmp_path)
     if os.geteuid() != 0:
         pytest.skip("changing the owner needs root")
-    for path in (tmp_path.parent, tmp_path):
+    for path in (*tmp_path.parents[:2], tmp_path):
         path.chmod(0o755)
     (tmp_path / "master.lock").chmod(0o666)
     (tmp_path / DATABASE_NAME).chmod(0o444)
 
-    with unprivileged(), pytest.raises(StoreError):
+    with unprivileged(), pytest.raises(StoreUnusable, match=DATABASE_NAME):
         await open_once(tmp_path)
+
+
+async def test_a_folder_that_can_not_be_written_to_is_named_though_its_files_can(tmp_path):
+    await open_once(tmp_path)
+    if os.geteuid() != 0:
+        pytest.skip("changing the owner needs root")
+    for path in (*tmp_path.parents[:2], tmp_path):
+        path.chmod(0o755)
+    for name in ("master.lock", DATABASE_NAME):
+        (tmp_path / name).chmod(0o666)
+
+    with (
+        unprivileged(),
+        pytest.raises(StoreUnusable, match=rf"cannot be written to \({tmp_path}\)") as caught,
+    ):
+        await open_once(tmp_path)
+
+    assert exit_code_of(caught.value) == 77
 
 
 async def test_a_file_that_is_no_database_is_said_to_be_damaged(tmp_path):

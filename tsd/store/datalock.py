@@ -5,6 +5,7 @@ full disk alike. So the files are looked at first, and each fault is named with 
 """
 
 import contextlib
+import errno
 import fcntl
 import os
 from collections.abc import Iterator
@@ -74,6 +75,9 @@ def check_usable(path: Path) -> None:
         for suffix in ("-wal", "-shm"):
             with contextlib.suppress(FileNotFoundError):
                 os.close(os.open(f"{path}{suffix}", os.O_RDWR | os.O_CLOEXEC))
+        if not os.access(path.parent, os.W_OK | os.X_OK, effective_ids=True):
+            # SQLite makes and removes those files beside the database.
+            raise PermissionError(errno.EACCES, "the folder cannot be written to", str(path.parent))
     except OSError as error:
         kind = StoreUnusable if isinstance(error, PermissionError | IsADirectoryError) else StoreError
         raise kind(f"the store cannot be used: {error.strerror} ({error.filename})") from error

@@ -128,7 +128,9 @@ def test_a_folder_that_is_no_bundle_and_a_module_that_fails_are_named(tsd_ops, t
     config.write_text("tsd:\n  operation_modules: [no_such_module]\n")
 
     assert "has no asset.json" in tsd_ops("list", "--bundle", tmp_path).output
-    assert "Unable to load operation module no_such_module" in tsd_ops("list", "--config", config).output
+    output = tsd_ops("list", "--config", config).output
+    assert "Unable to load operation module no_such_module" in output
+    assert "or name its folder in PYTHONPATH" in output
 
 
 def test_the_schema_of_jobs_has_the_operations_of_bundles(tsd_ops, bundle):

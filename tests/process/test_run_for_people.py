@@ -274,6 +274,13 @@ def test_a_job_in_one_process_that_is_wrong_is_refused(stage):
     assert "no-such-op" in ended.stderr
 
 
+def test_a_job_in_one_process_is_warned_of_as_in_a_cluster(stage):
+    ended = run(stage, "--in-process", job(stage, "a\n1\n", {"_op": "noop", "zzz": 1}))
+
+    assert ended.returncode == 0
+    assert ended.stderr.startswith("warning: operations[1].zzz is no option of noop\n")
+
+
 def test_a_job_in_one_process_releases_what_is_held_at_its_end(stage):
     path = job(stage, "a\n1\n2\n3\n", {"_op": "collect", "size": 100, "wait": 60_000}, {"_op": "stdout"})
 

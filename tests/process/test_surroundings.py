@@ -261,6 +261,7 @@ def test_a_port_in_use_is_waited_for_and_told(up, cluster, key):
     assert started.run_a_job() == ("completed", "")
     assert started.stop() == 0
     assert log.read_text().count("master.port_in_use") == 1
+    assert f"can not listen: {key}: " in log.read_text()
     assert "child.lost" not in log.read_text()
 
 

@@ -28,6 +28,7 @@ from tsd.core.records import Status
 from tsd.error_texts import error_text
 from tsd.errors import AssetError, JobInvalid
 from tsd.observe import log
+from tsd.operations.job_warnings import text_of
 from tsd.operations.slice import Slice
 from tsd.operations.testing.errors import HarnessError
 from tsd.operations.testing.job import JobHarness
@@ -76,6 +77,8 @@ def run_in_process(
         except Exception as error:  # noqa: BLE001 - the seam to user code: conversions and checks of options
             print(f"tsd: the job was not taken: {error_text(error)}", file=sys.stderr)
             return exit_codes.CONFIG
+        for warning in harness.warnings:
+            print(f"warning: {text_of(warning)}", file=sys.stderr)
         os.environ.update({str(k): str(v) for k, v in (harness.job.get("env_vars") or {}).items()})
         run = _Run(harness)
         outcome = run.to_the_end()

@@ -30,7 +30,7 @@ from tsd.core.cluster.events import SettingsChanged
 from tsd.core.cluster.machine import ClusterMachine
 from tsd.core.cluster.records import ClusterSettings
 from tsd.core.kinds import FROM_MASTER, TO_MASTER
-from tsd.errors import AssetError, ConfigError, StoreError, exit_code_of
+from tsd.errors import AssetError, ConfigError, PortInUse, StoreError, exit_code_of
 from tsd.master.api.app import ApiOptions, create_api
 from tsd.master.assets import AssetService
 from tsd.master.brain import Brain
@@ -207,7 +207,12 @@ async def _listening(
                 on_bad_frame=_on_bad_frame,
                 allow_plaintext=tsd.allow_plaintext,
             )
-            return await stack.enter_async_context(listening)
+            try:
+                return await stack.enter_async_context(listening)
+            except PortInUse as error:
+                raise PortInUse(
+                    error.title, [("tsd.mesh_port", fault) for _, fault in error.faults]
+                ) from error
 
         api = stack.enter_context(contextlib.closing(await bound(bind, signals=signals, notifier=notifier)))
         yield api, await bound(listen, signals=signals, notifier=notifier)

@@ -214,7 +214,9 @@ def _import(name: str) -> ModuleType:
     try:
         return importlib.import_module(name)
     except Exception as error:  # a module of the user may raise anything while it is imported
-        raise AssetError(f"Unable to load operation module {name}: {error_line(error)}") from error
+        is_absent = isinstance(error, ModuleNotFoundError) and error.name == name.partition(".")[0]
+        hint = "; install it where tsd is installed, or name its folder in PYTHONPATH" if is_absent else ""
+        raise AssetError(f"Unable to load operation module {name}: {error_line(error)}{hint}") from error
 
 
 def _definitions(modules: Iterable[ModuleType]) -> Iterable[Definition]:

@@ -1,7 +1,7 @@
 """A whole job in a test: its slicer and one worker, slice by slice."""
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from types import TracebackType
 from typing import Any, Self
@@ -63,6 +63,11 @@ class JobHarness:
     def job(self) -> Mapping[str, Any]:
         """The checked job, with every default."""
         return self.worker.job
+
+    @property
+    def warnings(self) -> Sequence[Mapping[str, Any]]:
+        """What is said of the job though it may run, as in the answer of a master."""
+        return self.worker.warnings
 
     @property
     def rejected(self) -> list[Rejection]:

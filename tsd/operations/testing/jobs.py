@@ -88,12 +88,14 @@ class Bench:
 
     Attributes:
         job: With every default, as an execution has it, and with an `ex_id`.
+        warnings: What is said of the job though it may run.
     """
 
     job: dict[str, Any]
     registry: Registry
     bundles: tuple[OperationBundle, ...]
     connections: Connections
+    warnings: Sequence[Mapping[str, Any]] = ()
 
     @classmethod
     def of(
@@ -120,9 +122,15 @@ class Bench:
             registry=registry,
             connectors=[name for names in connections.values() for name in names],
             assets=names_of(raw, bundles),
-        ).job
-        checked.setdefault("ex_id", new_id())
-        return cls(job=checked, registry=registry, bundles=bundles, connections=connections)
+        )
+        checked.job.setdefault("ex_id", new_id())
+        return cls(
+            job=checked.job,
+            registry=registry,
+            bundles=bundles,
+            connections=connections,
+            warnings=checked.warnings,
+        )
 
     def context(self, **services: Any) -> OpContext:
         """Services for the components of one process."""

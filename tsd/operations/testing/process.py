@@ -50,6 +50,7 @@ class ProcessHarness(Generic[PartT]):
         """Check a job; arguments and faults as of `WorkerHarness`."""
         self._bench = Bench.of(job, bundle=bundle, modules=modules, connections=connections)
         self.job: Mapping[str, Any] = self._bench.job
+        self.warnings = self._bench.warnings
         self._sleep = sleep
         self._stack = ExitStack()
         self._is_closed = False

@@ -408,3 +408,25 @@ def test_all_daemons_follow_a_log_file_that_was_renamed(up, cluster):
     roles = {json.loads(line)["role"] for line in log.read_text().splitlines()}
     assert {"master", "node", "controller", "worker"} <= roles
     assert started.stop() == 0
+
+
+def test_a_node_does_not_join_another_cluster_while_its_master_waits_for_a_port(up, cluster, tmp_path):
+    """Whoever has the port may be a master, too; it must not get the slots of this cluster."""
+    first = up()
+    assert first.run_a_job() == ("completed", "")
+    (tmp_path / "second").mkdir()
+    other = Cluster(tmp_path / "second")
+    other.configure(**{"tsd.mesh_port": cluster._settings["tsd"]["mesh_port"], "tsd.node_id": "other"})
+    log = other.folder / "log"
+    with log.open("wb") as stderr:
+        second = Up(other, stderr=stderr)
+    try:
+        until(lambda: "master.port_in_use" in log.read_text(), "it waits for the port")
+        assert first.run_a_job() == ("completed", "")
+        assert "node.joined" not in log.read_text()
+        assert first.stop() == 0
+
+        assert second.run_a_job() == ("completed", "")
+        assert second.stop() == 0
+    finally:
+        second.end()

@@ -51,6 +51,15 @@ class ApiFile:
             return None
         return document.get("url") if isinstance(document, dict) else None
 
+    def read_pid(self) -> int | None:
+        """The process of the master that announced the address, or None as for `read_url`."""
+        try:
+            document = json.loads(self.path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None
+        pid = document.get("pid") if isinstance(document, dict) else None
+        return pid if isinstance(pid, int) else None
+
     def remove(self) -> None:
         """Forget what an earlier master announced."""
         self.path.unlink(missing_ok=True)

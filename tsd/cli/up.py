@@ -27,6 +27,9 @@ PRIVATE_PORTS = range(20_000, 30_000)
 """Where free ports are looked for: below those that the kernel gives to outgoing connections, so that a
 port stays free between the look and its use, and after a restart of the master."""
 
+_LOOK_EVERY_S = 0.02
+"""How often the node looks whether the master of this cluster is up."""
+
 log = structlog.get_logger()
 
 
@@ -77,7 +80,7 @@ def _supervise(settings: Settings, notifier: Notifier, *, announce: bool) -> int
     supervisor = Supervisor(
         [
             Child(name="master", run=partial(_run_master, settings)),
-            Child(name="node", run=partial(_run_node, settings.for_node(node_id), node_id)),
+            Child(name="node", run=partial(_run_node, settings.for_node(node_id), node_id, api)),
         ],
         drain_s=settings.teraslice.shutdown_timeout_s,
         probe=partial(_wait_until_ready, api),
@@ -93,10 +96,30 @@ def _run_master(settings: Settings) -> int:
     return run_master(settings)
 
 
-def _run_node(settings: Settings, node_id: str) -> int:
+def _run_node(settings: Settings, node_id: str, api: ApiFile) -> int:
     from tsd.node.daemon import run_node  # noqa: PLC0415 - the same
 
-    return run_node(settings, node_id)
+    return run_node(settings, node_id, before_dialing=partial(_wait_for_own_master, api))
+
+
+async def _wait_for_own_master(api: ApiFile) -> None:
+    """Return when the master of this `tsd up` has its ports.
+
+    While it waits for one, the master of another cluster answers there, and would take this node for its own.
+    """
+    import trio  # noqa: PLC0415 - as above
+
+    while not ((pid := api.read_pid()) and _is_sibling(pid)):  # noqa: ASYNC110 - nothing tells of a file
+        await trio.sleep(_LOOK_EVERY_S)
+
+
+def _is_sibling(pid: int) -> bool:
+    """Whether a process is a child of our parent."""
+    try:
+        status = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return False
+    return int(status.rpartition(")")[2].split()[1]) == os.getppid()
 
 
 def _wait_until_ready(api: ApiFile) -> int:

@@ -5,7 +5,7 @@ import os
 import platform
 import secrets
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from urllib.parse import quote
 
@@ -78,7 +78,11 @@ _log = structlog.get_logger()
 
 
 def run_node(
-    settings: Settings, node_id: str | None = None, *, reload: Callable[[], Settings] | None = None
+    settings: Settings,
+    node_id: str | None = None,
+    *,
+    reload: Callable[[], Settings] | None = None,
+    before_dialing: Callable[[], Awaitable[None]] | None = None,
 ) -> int:
     """Run the node daemon until it is told to end; returns its exit code.
 
@@ -88,6 +92,7 @@ def run_node(
         settings: Of the cluster, or already of this node.
         node_id: Which node this is; what the settings say by default.
         reload: Reads the settings again, on SIGHUP; raises ConfigError.
+        before_dialing: Waited for before the master is dialed; everything else is prepared meanwhile.
     """
     node_id = node_id or settings.node_id
     if settings.tsd.node_id != node_id:
@@ -100,7 +105,7 @@ def run_node(
         with _only_one(settings, node_id):
             adopt_orphans()
             processes = NodeProcesses(_setup_of(settings), adopts=True)
-            return trio.run(_run, settings, processes, notifier, reload)
+            return trio.run(_run, settings, processes, notifier, reload, before_dialing)
     except ConfigError as error:
         _log.error("node.misconfigured", reason=str(error))
         return exit_code_of(error)
@@ -136,6 +141,7 @@ async def _run(
     processes: NodeProcesses,
     notifier: Notifier,
     reload: Callable[[], Settings] | None,
+    before_dialing: Callable[[], Awaitable[None]] | None,
 ) -> int:
     structlog.contextvars.bind_contextvars(node_id=settings.node_id)
     for warning in filter(None, (*settings.warnings, note_on_node(settings))):
@@ -149,6 +155,8 @@ async def _run(
                 nursery.start_soon(_pet_watchdog, notifier, notifier.watchdog_s / 2)
             notifier.ready(f"Looking for the master at {address}. Config {settings.digest}")
             hostname = await _own_address(settings)
+            if before_dialing is not None:
+                await before_dialing()
             identity = f"{settings.node_id}~{secrets.token_hex(4)}"
             options = mesh_options(settings)
             async with dial_tcp(

@@ -92,6 +92,7 @@ def test_the_size_that_the_generator_reads_from_the_last_operation_is_no_mistake
         "operations[1].size is no option of noop"
     ]
     assert texts_of(last) == ["operations[1].size is no option of noop"]
+    assert EDITOR.is_valid({"operations": [generator, last]})
 
 
 def test_a_misspelt_option_of_an_api_is_told():

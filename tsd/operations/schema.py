@@ -115,7 +115,11 @@ def job_schema(definitions: Iterable[Definition], fields: Mapping[str, Any]) -> 
     readers = [each for each in known if each.kind is Kind.READER]
     processors = [each for each in known if each.kind is Kind.PROCESSOR]
     apis = [each for each in known if each.kind in (Kind.API, Kind.OBSERVER)]
-    entries = {_key_of(each): _closed(each, _without_draft(definition_schema(each))) for each in known}
+    # Which operation is the last one of a job no schema can say.
+    of_last = frozenset[str]().union(*(each.config.read_of_last for each in readers))
+    entries = {
+        _key_of(each): _closed(each, _without_draft(definition_schema(each)), of_last) for each in known
+    }
     kept: Schema = {name: {} for name in sorted(KEPT_FIELDS | OF_KUBERNETES)}
     properties = kept | dict(fields["properties"])
     properties["operations"] = {
@@ -153,11 +157,14 @@ def job_schema(definitions: Iterable[Definition], fields: Mapping[str, Any]) -> 
     }
 
 
-def _closed(definition: Definition, schema: Schema) -> Schema:
-    """The schema of an entry that has no options but those that are declared or read from `extra`."""
+def _closed(definition: Definition, schema: Schema, of_last: frozenset[str]) -> Schema:
+    """The schema of an entry that has no options but those that are declared or that somebody reads.
+
+    `of_last` is what readers read from the last operation.
+    """
     if definition.config.keeps_unknown:
         return schema
-    known: Schema = {name: {} for name in sorted(definition.config.known_elsewhere)}
+    known: Schema = {name: {} for name in sorted(definition.config.known_elsewhere | of_last)}
     return schema | {
         "properties": known | schema["properties"],
         "patternProperties": {REMARK_PATTERN: {}},

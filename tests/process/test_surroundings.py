@@ -149,6 +149,25 @@ def test_standard_streams_that_are_full_do_not_matter(up):
     assert started.stop() == 0
 
 
+@pytest.mark.parametrize("names", [("stdout",), ("stderr",), ("stdout", "stderr")], ids=" and ".join)
+@pytest.mark.parametrize("options", [(), ("--in-process",)], ids=["cluster", "in process"])
+@pytest.mark.parametrize("how", ["completed", "failed"])
+def test_a_run_says_by_its_exit_code_how_it_ended_though_its_streams_are_full(tmp_path, names, options, how):
+    first = (
+        {"_op": "test-reader"} if how == "completed" else {"_op": "test-reader", "passthrough_slice": True}
+    )
+    job = {"name": "full", "lifecycle": "once", "workers": 1, "max_retries": 0}
+    (tmp_path / "job.json").write_text(json.dumps(job | {"operations": [first, {"_op": "noop"}]}))
+    environment = {name: value for name, value in os.environ.items() if name != "TSD_CONFIG"}
+
+    with open("/dev/full", "wb") as full:
+        streams = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL} | dict.fromkeys(names, full)
+        command = [sys.executable, "-m", "tsd.cli.main", "run", *options, str(tmp_path / "job.json")]
+        ended = subprocess.run(command, cwd=ROOT, env=environment, **streams, timeout=60, check=False)
+
+    assert ended.returncode == (0 if how == "completed" else 1)
+
+
 def test_a_reader_that_has_left_does_not_matter(up):
     reader, writer = os.pipe()
     os.close(reader)

@@ -28,6 +28,7 @@ from tsd.core.records import Status
 from tsd.error_texts import error_text
 from tsd.errors import AssetError, JobInvalid
 from tsd.observe import log
+from tsd.observe.streams import print_to
 from tsd.operations.job_warnings import text_of
 from tsd.operations.slice import Slice
 from tsd.operations.testing.errors import HarnessError
@@ -84,7 +85,7 @@ def run_in_process(
         outcome = run.to_the_end()
     if not quiet or outcome.status != Status.COMPLETED:
         for line in told(outcome):
-            print(line, file=sys.stderr if quiet else sys.stdout)
+            print_to(sys.stderr if quiet else sys.stdout, line)
     return _EXIT_CODES[Status(outcome.status)]
 
 

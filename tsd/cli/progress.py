@@ -13,6 +13,8 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
+from tsd.observe.streams import print_to
+
 PLAIN_EVERY_S = 2.0
 _NAME_WIDTH = 24
 _BAR_WIDTH = 16
@@ -92,7 +94,7 @@ class ProgressView:
         now = time.monotonic()
         words = snapshot.words()
         if (is_last or now - self._shown_at >= PLAIN_EVERY_S) and words != self._shown:
-            print(f"{self._name}: {words}", file=self._stream, flush=True)
+            print_to(self._stream, f"{self._name}: {words}")
             self._shown_at, self._shown = now, words
 
     def wait(self, words: str) -> None:
@@ -116,8 +118,7 @@ class ProgressView:
             # Above the live line, which is on the same terminal.
             self._live.console.print(Text.from_ansi(text), soft_wrap=True)
         else:
-            stream.write(f"{text}\n")
-            stream.flush()
+            print_to(stream, text)
 
     def say(self, text: str, *, is_fault: bool = False) -> None:
         """A line that stays; when it is quiet only a fault is said."""
@@ -126,7 +127,7 @@ class ProgressView:
         if self._live is not None:
             self._live.console.print(text, markup=False, highlight=False)
         else:
-            print(text, file=self._stream, flush=True)
+            print_to(self._stream, text)
 
     def _line(self, snapshot: Snapshot, width: int) -> Table:
         words = snapshot.words()

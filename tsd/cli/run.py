@@ -18,6 +18,7 @@ from tsd.cli.run_prints import Prints
 from tsd.cli.run_report import SHOWN_ERRORS, SHOWN_REJECTS, FailedSlice, Outcome, told
 from tsd.core.records import TERMINAL_STATUSES, Status
 from tsd.errors import AssetError
+from tsd.observe.streams import print_to
 from tsd.operations.job_warnings import text_of
 from tsd.settings import Settings
 
@@ -143,7 +144,7 @@ def _say_where(folder: RunFolder, *, verbose: bool, quiet: bool) -> None:
         return
     log = "" if verbose else f", the daemons' log {folder.path / LOG_FILE}"
     why = f" (kept for {KEPT_DAYS} days, as {folder.kept_as})" if folder.kept_as else ""
-    print(f"The data folder is {folder.path}{log}{why}", file=sys.stderr)
+    print_to(sys.stderr, f"The data folder is {folder.path}{log}{why}")
 
 
 class _Run:
@@ -320,7 +321,7 @@ class _Run:
         )
         if not self._quiet or status != Status.COMPLETED:
             for line in told(outcome):
-                print(line, file=sys.stderr if self._quiet else sys.stdout)
+                print_to(sys.stderr if self._quiet else sys.stdout, line)
         if status == Status.COMPLETED:
             return exit_codes.OK
         was_stopped = status == Status.STOPPED or self._stops_asked > 0

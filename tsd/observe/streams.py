@@ -302,6 +302,22 @@ def unblock_streams(*, may_use_thread: bool = True, on_dropped: Callable[[int], 
         setattr(sys, name, cast("TextIO", unblocked))
 
 
+def print_to(stream: TextIO, text: str) -> None:
+    """Print a line; a stream that takes nothing, as on a full disk, is given up and changes nothing else.
+
+    Raises:
+        BrokenPipeError: Nobody reads any more.
+    """
+    try:
+        print(text, file=stream, flush=True)
+    except BrokenPipeError:
+        raise
+    except OSError:
+        # What is in its buffer, and what comes later, goes nowhere.
+        with suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC), stream.fileno())
+
+
 def drain_streams() -> None:
     """Give the backlogs of this process a moment to be written; for its end."""
     for stream in _all:

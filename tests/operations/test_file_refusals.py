@@ -221,6 +221,11 @@ def test_what_a_compressed_file_becomes_is_looked_at_too(tmp_path):
             b'[\n  {\n    "a": 1\n  }\n]\n',
             "it is one JSON document over several lines: set format to json",
         ),
+        (
+            "ldjson",
+            b'{"rows":[\n{"a":1},\n{"a":2}\n]}\n',
+            "it is one JSON document over several lines: set format to json",
+        ),
         ("ldjson", b"<!DOCTYPE html>\n<p>Not found\n", "HTML or XML"),
         ("csv", b"<?xml version='1.0'?>\n<a/>\n", "HTML or XML"),
         ("csv", b"a,b\r1,2\r", 'set line_delimiter to "\\r"'),

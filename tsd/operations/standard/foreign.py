@@ -73,7 +73,10 @@ def document_of(head: bytes, form: str | None) -> str | None:
         return "it is HTML or XML, which is not supported"
     first, _, rest = text.partition(b"\n")
     second = rest.lstrip().partition(b"\n")[0].rstrip()
-    if form == "ldjson" and first.rstrip() in (b"[", b"{") and second and not second.endswith(b"}"):
+    is_opened = first.rstrip() in (b"[", b"{") and second and not second.endswith(b"}")
+    # as exports write it: {"rows":[ and then an element a line
+    has_elements = first.rstrip().endswith(b"[") and second.startswith(b"{") and second.endswith(b"},")
+    if form == "ldjson" and (is_opened or has_elements):
         return "it is one JSON document over several lines: set format to json"
     return None
 

@@ -1,6 +1,7 @@
 """An outage of the store of hours, with thousands of dialers: memory stays as it is, and all are back at once."""
 
 import contextlib
+import heapq
 import random
 
 import pytest
@@ -77,19 +78,22 @@ class Dialer:
 
 
 async def pass_time(dialers, seconds):
-    """Let virtual time pass; every machine wakes when it wants."""
+    """Let virtual time pass, in seconds; every machine wakes in the second in which it wants to."""
     end = trio.current_time() + seconds
-    while (soonest := min(each.machine.wake_at() for each in dialers)) <= end:
-        await trio.sleep(max(0.0, soonest - trio.current_time()))
-        for each in dialers:
-            if each.machine.wake_at() <= trio.current_time():
-                each.feed(Tick())
+    due = [(each.machine.wake_at(), number) for number, each in enumerate(dialers)]
+    heapq.heapify(due)
+    while trio.current_time() < end:
+        await trio.sleep(1)
+        while due[0][0] <= trio.current_time():
+            each = dialers[due[0][1]]
+            each.feed(Tick())
+            heapq.heapreplace(due, (each.machine.wake_at(), due[0][1]))
         await trio.testing.wait_all_tasks_blocked()
 
 
 @pytest.mark.parametrize(
     ("count", "hours"),
-    [(200, 2), pytest.param(3_000, 3, marks=pytest.mark.slow)],
+    [(200, 2), pytest.param(2_000, 3, marks=pytest.mark.slow)],
     ids=["hundreds", "thousands"],
 )
 async def test_an_outage_of_hours_queues_one_word_a_dialer(autojump_clock, count, hours):

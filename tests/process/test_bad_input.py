@@ -363,17 +363,6 @@ def test_a_config_file_with_typos_names_them_all_and_exits_with_78(stage, comman
     assert "wrokers" in words
 
 
-@pytest.mark.parametrize("key", ["teraslice.port", "tsd.mesh_port"])
-def test_up_on_a_busy_port_says_which_and_exits_with_78(stage, key):
-    port = free_port()
-    stage.configure(**{key: port})
-    with socket.create_server(("127.0.0.1", port)):
-        code, words = stage.start_refused("up")
-
-    assert code == 78
-    assert str(port) in words
-
-
 @pytest.mark.parametrize("command", ["master", "node", "up"])
 def test_a_file_in_place_of_the_data_folder_is_said_and_exits_with_78(stage, command):
     stage.data_dir.write_text("no folder")

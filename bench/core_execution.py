@@ -96,9 +96,9 @@ class Bench:
             wanted=Wanted(revision=1, workers=self.worker_count),
         )
         self.feed(ev.FromMaster(welcome))
-        for number in range(self.worker_count):
+        for number in range(1, self.worker_count + 1):
             hello = WorkerHello(protocol=PROTOCOL, ex_id="ex", generation=1, number=number, pid=1, holds=[])
-            self.feed(ev.FromWorker(f"w{number}", hello))
+            self.feed(ev.FromWorker(f"ex/1/w{number}.1", hello))
 
     def run(self) -> None:
         while self.results < self.args.slices or self.waiting:

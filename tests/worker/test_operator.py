@@ -29,6 +29,7 @@ class FakeChain:
         self.on_initialize = on_initialize
         self.on_flush = on_flush
         self.may_hold = False
+        self.runs_user_code = True
         self.oldest = None
         self.ran = []
         self.told = []

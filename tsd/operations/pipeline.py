@@ -111,6 +111,11 @@ class Pipeline:
         return bool(self._on_finished)
 
     @property
+    def runs_user_code(self) -> bool:
+        """Whether some component of the job is not tsd's own."""
+        return self.context.runs_user_code
+
+    @property
     def may_hold(self) -> bool:
         """Whether some operation or API may hold records of a slice back when it has been run."""
         return bool(self._holdings)

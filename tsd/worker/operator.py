@@ -45,6 +45,11 @@ class Chain(Protocol):
         ...
 
     @property
+    def runs_user_code(self) -> bool:
+        """Whether some part of it is not tsd's own."""
+        ...
+
+    @property
     def may_hold(self) -> bool:
         """Whether some operation may hold records of a slice back when it has been run."""
         ...
@@ -390,6 +395,8 @@ class Operator:
         """Run until nothing waits, or until the chain can not go on."""
         take, mark, clear, run = self._waiting.popleft, self._box.mark, self._box.clear, chain.run
         now, ex_id, is_intact = time.monotonic, self._ex_id, self._box.is_intact
+        # A look at a descriptor lets go of the interpreter, which costs a tenth of a short slice.
+        looks = chain.runs_user_code
         while not self._is_broken:
             if self._taken_in:
                 chain.finished(self._taken_in.popleft())
@@ -417,7 +424,7 @@ class Operator:
                 continue
             if HERE.is_child:
                 leave()
-            if not is_intact():
+            if looks and not is_intact():
                 self._end_without_descriptors()
             self._is_broken = outcome.is_fatal
             ran = Ran(number, outcome, round((now() - began) * 1e6))

@@ -37,6 +37,8 @@ def check_host(text: str) -> str:
 
 
 def _ascii(label: str) -> str:
+    if label.isascii():
+        return label  # without the codec, which is imported at its first use
     try:
         return label.encode("idna").decode("ascii")
     except UnicodeError:

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.stores import unprivileged
+from tests.support.stores import open_to_others, unprivileged
 from tsd.errors import ConfigError
 from tsd.setting_sections import LogLevels
 from tsd.settings import advertised_host, load_settings, note_on_master, note_on_node
@@ -299,8 +299,7 @@ def test_logs_to_a_folder_that_is_not_there_are_a_fault(faults):
 
 
 def test_logs_to_a_folder_in_a_closed_one_are_a_fault(faults, tmp_path):
-    for path in (*tmp_path.parents[:2], tmp_path):
-        path.chmod(0o755)
+    open_to_others(tmp_path)
     (tmp_path / "tsd.yaml").touch(0o666)
     (tmp_path / "tsd.yaml").chmod(0o666)
     (tmp_path / "closed").mkdir(mode=0o700)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from tests.support.stores import POSTED, unprivileged
+from tests.support.stores import POSTED, open_to_others, unprivileged
 from tsd.errors import SchemaTooNew, StoreCorrupt, StoreError, StoreLocked, StoreUnusable, exit_code_of
 from tsd.store import sqlite
 from tsd.store.migrate import SCRIPTS, bring_up_to_date, upgrade
@@ -79,8 +79,7 @@ async def test_a_database_that_can_not_be_written_to_does_not_open(tmp_path):
     await open_once(tmp_path)
     if os.geteuid() != 0:
         pytest.skip("changing the owner needs root")
-    for path in (*tmp_path.parents[:2], tmp_path):
-        path.chmod(0o755)
+    open_to_others(tmp_path)
     (tmp_path / "master.lock").chmod(0o666)
     (tmp_path / DATABASE_NAME).chmod(0o444)
 
@@ -92,8 +91,7 @@ async def test_a_folder_that_can_not_be_written_to_is_named_though_its_files_can
     await open_once(tmp_path)
     if os.geteuid() != 0:
         pytest.skip("changing the owner needs root")
-    for path in (*tmp_path.parents[:2], tmp_path):
-        path.chmod(0o755)
+    open_to_others(tmp_path)
     for name in ("master.lock", DATABASE_NAME):
         (tmp_path / name).chmod(0o666)
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import tempfile
 from pathlib import Path
 
 from sqlalchemy import func, select
@@ -101,6 +102,14 @@ def do(connection, *requests, now_ms=5000):
         if error is not None:
             raise error
     return [result for result, _ in outcomes]
+
+
+def open_to_others(folder):
+    """Let other users into a folder below the temporary one; pytest-xdist puts it a level deeper."""
+    for path in (folder, *folder.parents):
+        if path == Path(tempfile.gettempdir()):
+            break
+        path.chmod(0o755)
 
 
 @contextlib.contextmanager
